@@ -1,0 +1,46 @@
+# What one does in this house. `make` alone lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint types imports docs bench format clean
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## .venv with perdure in it; quick when nothing changed
+	@tools/setup "$(PYTHON)"
+
+run: setup  ## carry real workflows on real data to their end
+	@$(BIN)/python examples/run.py
+
+test: setup  ## the whole test suite (JOBS=1 for one process)
+	@$(BIN)/python -m pytest -q -n $(JOBS)
+
+check: lint types imports docs  ## lint, types, import contracts, documentation
+
+lint: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: setup
+	@$(BIN)/mypy
+
+imports: setup
+	@$(BIN)/lint-imports --no-cache
+
+docs: setup  ## build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+bench: setup  ## measure; prints the table and writes bench/results/latest.json
+	@$(BIN)/python -m bench
+
+format: setup  ## format the code
+	@$(BIN)/ruff check --fix --exit-zero --quiet
+	@$(BIN)/ruff format
+
+clean:  ## remove .venv and all that is generated
+	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results/*.json
+	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
