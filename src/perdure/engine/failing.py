@@ -1,0 +1,223 @@
+"""What becomes of a failure: retried, handled by an edge, parked, or left to the frame's policy (rules 11, 13, 14, 53)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure.definition.plan import NodePlan
+from perdure.engine import events
+from perdure.engine.execution import FAILURES_MAX, Instance
+from perdure.engine.index import FrameIndex
+from perdure.engine.names import FrameNames, time_text
+from perdure.engine.place import NodeRefused, Place
+from perdure.engine.retry import matches, next_try
+from perdure.errors import Failure
+from perdure.expressions import FAMILIES, Expression, Template
+from perdure.ids import ExecutionId, effect_key, instance_path
+
+if TYPE_CHECKING:
+    from perdure.engine.machine import Step
+
+
+def fail(
+    step: Step, opened: FrameIndex, node: NodePlan, failure: Failure, *, attempt: int = 0, started: int = 0,
+    finished: int = 0, may_retry: bool = True, may_park: bool = True,
+) -> None:  # fmt: skip
+    """Offer a failure to whoever may handle it, in the order of rule 11."""
+    frame = opened.frame
+    instance = frame.instances.get(node.id)
+    visit = instance.visit if instance is not None else 1
+    where: dict[str, Any] = {"frame": frame.path, "node": node.id, "visit": visit, "attempt": attempt}
+    spent: dict[str, Any] = {"started": started, "finished": finished}
+    failure = msgspec.structs.replace(failure, node=failure.node or instance_path(frame.path, node.id, visit))
+    if instance is not None and may_retry and attempt and frame.departure is None:
+        again, failure = _next_try(step, opened, node, instance, failure)
+        if again is not None:
+            return step.emit(events.Retrying(**where, **spent, error=failure, policy=again[0], due=again[1]))
+    if instance is not None and instance.failures:
+        failure = msgspec.structs.replace(failure, attempts=_attempts(instance, failure, attempt, started, finished))
+    ports = _handling_port(step, opened, node, failure)
+    if not ports and may_park and frame.departure is None and _parks(step, opened, node):
+        return step.emit(events.Parked(**where, error=failure))
+    step.emit(events.NodeFailed(**where, **spent, error=failure, ports=ports))
+    if not ports:
+        _unhandled(step, opened, node, failure)
+
+
+def _attempts(instance: Instance, last: Failure, attempt: int, started: int, finished: int) -> tuple[dict[str, Any], ...]:
+    """Every attempt that failed, the last one included, as people and expressions read it."""
+    ends = [*instance.failures]
+    if attempt:
+        ends.append({"attempt": attempt, "code": last.code, "title": last.title, "started": started, "finished": finished})
+    return tuple(
+        {**end, "started": _moment(end["started"]), "finished": _moment(end["finished"])} for end in ends[-FAILURES_MAX:]
+    )
+
+
+def _moment(at: int) -> str | None:
+    return time_text(at) if at else None
+
+
+def _next_try(
+    step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, failure: Failure
+) -> tuple[tuple[int, int] | None, Failure]:
+    if not node.retry:
+        return None, failure
+    place = Place(step, opened, node, instance.visit)
+    key = effect_key(ExecutionId(step.execution.id), place.path, instance.visit, instance.generation)
+    try:
+        return next_try(node, instance, failure, step.at, key, lambda template: place.evaluate(template, "retry")), failure
+    except NodeRefused as refused:
+        wrong = refused.failure
+    except (TypeError, ValueError) as error:
+        title = f"`retry` cannot be followed: {error}"
+        wrong = Failure(code="retry.invalid", title=title, category="validation", retryable=False)
+    # The policy itself is wrong: that is the news, and the failure its cause.
+    return None, msgspec.structs.replace(wrong, node=failure.node, cause=failure)
+
+
+def _handling_port(step: Step, opened: FrameIndex, node: NodePlan, failure: Failure) -> tuple[str, ...]:
+    """The port of the node that takes this failure (rule 10): its `catch`, then `timeout`, then `error`."""
+    if failure.category != "cancelled":
+        for caught in node.catch:
+            if (not caught.on or matches(caught.on, failure)) and (
+                caught.when is None or _catches(step, opened, node, caught.when, failure)
+            ):
+                return (caught.port,)
+    if failure.category == "timeout" and node.has_timeout_edge:
+        return ("timeout",)
+    if node.has_error_edge and failure.category != "cancelled":
+        return ("error",)
+    return ()
+
+
+def _catches(step: Step, opened: FrameIndex, node: NodePlan, when: Expression, failure: Failure) -> bool:
+    """A catch condition that cannot be evaluated does not match: the failure at hand matters more than it."""
+    place = Place(step, opened, node)
+    seen = FrameNames(
+        step.execution, step.index, opened.frame, step.at, place.path,
+        {"error": failure.as_value()},
+    )  # fmt: skip
+    try:
+        return place.evaluate(when, "catch", seen) is True
+    except NodeRefused:
+        return False
+
+
+def _parks(step: Step, opened: FrameIndex, node: NodePlan) -> bool:
+    """Would nobody but the execution's own end take this failure, and are people asked first (rule 14)?"""
+    wanted = step.index.plan.settings.park if node.park is None else node.park
+    return wanted and opened.scope.on_failure not in ("collect", "ignore")
+
+
+def _unhandled(step: Step, opened: FrameIndex, node: NodePlan, failure: Failure) -> None:
+    """Nobody on the node handles it: the frame's `on_failure` speaks (rule 13)."""
+    kind = {"cancel_siblings": "fail", "drain": "drain"}.get(opened.scope.on_failure)
+    if kind is None or opened.frame.departure is not None:
+        return
+    step.emit(
+        events.Departing(
+            frame=opened.frame.path, kind=kind, error=failure, cause=f"sibling `{node.id}` failed: {failure.title}"
+        )
+    )
+
+
+def lose(
+    step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, *, crashed: bool, sent: bool = True
+) -> None:  # fmt: skip
+    """An attempt was cut off without a result. It is repeated under the same number, unless that is forbidden (52, 53).
+
+    `sent`: may its effect have begun? False when its worker says that it never did.
+    """
+    look_ahead(step, opened, node)
+    frame = opened.frame
+    where: dict[str, Any] = {"frame": frame.path, "node": instance.node, "visit": instance.visit, "attempt": instance.attempt}
+    step.emit(events.Lost(**where, crashed=crashed))
+    if instance.stopping:
+        return stopped(step, opened, node, instance, None, None)
+    if node.at_most_once and sent:
+        cut = Failure(code="worker.crashed", title="The worker stopped while the effect was under way.", ambiguous=True)
+        return unknown(step, opened, node, instance, cut)
+    if instance.crashes >= node.crashes_max:
+        poison = Failure(
+            code="worker.crashed", retryable=False,
+            title=f"{instance.crashes} workers died while they ran this node; it is not tried again.",
+        )  # fmt: skip
+        return fail(step, opened, node, poison, attempt=instance.attempt, may_retry=False)
+    step.ask(opened, node, instance)
+
+
+def look_ahead(step: Step, opened: FrameIndex, node: NodePlan) -> None:
+    """Read what the node's handlers and policies read: a step that lacks a large value may have stated nothing (day-one 29)."""
+    templates: list[Template | Expression] = [caught.when for caught in node.catch if caught.when is not None]
+    for policy in node.retry:
+        templates += (policy.attempts, policy.initial, policy.maximum)
+    names = Place(step, opened, node).names()
+    for root, member in sorted(frozenset[tuple[str, str | None]]().union(*(template.reads for template in templates)), key=str):
+        with suppress(KeyError):  # `error` is not bound yet
+            _ = names.root(root) if member is None or root not in FAMILIES else names.member(root, member)
+
+
+def stopped(
+    step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, result: events.Result | None, cause: Failure | None
+) -> None:
+    """An attempt that was asked to stop has stopped (rule 12): by its deadline it failed in time, else it was cancelled."""
+    started, finished = (result.started, result.finished) if result is not None else (0, 0)
+    uncertain = node.at_most_once and (result is None or started > 0)
+    if instance.stopping_deadline and opened.frame.departure is None:
+        failure = Failure(
+            code="timeout.deadline", title=instance.stopping, category="timeout", retryable=False, cause=cause,
+            ambiguous=uncertain,
+        )  # fmt: skip
+        if uncertain:
+            return unknown(step, opened, node, instance, failure, started=started, finished=finished)
+        return fail(
+            step, opened, node, failure, attempt=instance.attempt, started=started, finished=finished, may_retry=False,
+            may_park=False,
+        )  # fmt: skip
+    step.emit(
+        events.NodeCancelled(
+            frame=opened.frame.path,
+            node=instance.node,
+            visit=instance.visit,
+            attempt=instance.attempt,
+            cause=instance.stopping,
+            unknown=uncertain,
+            started=started,
+            finished=finished,
+        )
+    )
+
+
+def ambiguous(failure: Failure) -> bool:
+    """May the effect have happened in spite of this failure (rule 53)?"""
+    return failure.ambiguous or (failure.category == "timeout" and failure.code != "timeout.queue")
+
+
+def unknown(
+    step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, error: Failure, *, started: int = 0, finished: int = 0
+) -> None:
+    """Nobody can say whether an at-most-once effect happened: `on_unknown` decides (rule 53)."""
+    path = instance_path(opened.frame.path, node.id, instance.visit)
+    failure = Failure(
+        code="effect.unknown", title="Nobody can say whether the effect happened.", retryable=False, cause=error, node=path,
+        detail="`delivery: at_most_once` forbids a second attempt; `on_unknown` says what then: fail, ask, or retry anyway.",
+    )  # fmt: skip
+    spent: dict[str, Any] = {"started": started, "finished": finished}
+    if opened.frame.departure is None and node.on_unknown == "ask":
+        return step.emit(
+            events.Parked(
+                frame=opened.frame.path,
+                node=node.id,
+                visit=instance.visit,
+                attempt=instance.attempt,
+                error=failure,
+                question="unknown",
+            )
+        )
+    if opened.frame.departure is None and node.on_unknown == "retry":
+        return fail(step, opened, node, error, attempt=instance.attempt, **spent)
+    fail(step, opened, node, failure, attempt=instance.attempt, may_retry=False, **spent)
