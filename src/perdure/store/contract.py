@@ -1,0 +1,352 @@
+"""What a store must do: the one seam between Perdure and a database, as records and one protocol of small nouns.
+
+Every store passes the same suite (`perdure.testing.stores`). Times are microseconds UTC; bodies are bytes the store never
+reads. All methods are coroutines, so that a distributed store may wait; the embedded one answers without suspending.
+
+Errors: the `StoreError` family of `perdure.errors`, never a driver's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from perdure.errors import StoreError
+from perdure.ids import ExecutionId, id_text
+
+TENANT = "default"
+
+# How an execution's row tells its state to those who do not fold its journal. Numbers never change.
+STATUSES = (
+    "queued", "running", "waiting", "paused", "parked", "closing",  # may go on
+    "succeeded", "failed", "cancelled", "timed_out",  # final
+)  # fmt: skip
+STATUS_NUMBER = {name: number for number, name in enumerate(STATUSES)}
+FIRST_FINAL = STATUS_NUMBER["succeeded"]
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """A new execution's row, written together with its first turn. `key` and `fingerprint`: rule 55; key "" = none.
+
+    `home` is the worker that starts it and keeps it; "" when nobody does, then its first turn releases it with a wake time.
+    Its epoch is that of its first turn in the batch (0 without one). `priority`: 1 (first) to 5. `parent` is the execution
+    whose step starts it, None when it comes from outside: then it is written only if that execution's turn is.
+    """
+
+    execution: ExecutionId
+    tenant: str
+    workflow: str
+    digest: bytes
+    created: int
+    priority: int = 3
+    key: str = ""
+    fingerprint: bytes = b""
+    home: str = ""
+    parent: ExecutionId | None = None
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of one execution: its journal row and what its narrow row says afterwards.
+
+    `count` facts from `first_seq` on; `last_seq = first_seq + count - 1` is the new seq of the execution's row. A turn of
+    count 0 writes no journal row (it only releases, or consumes). `release`: the execution leaves its home; then `wake` is
+    when it must be looked at again (None: only when a message comes) and the epoch stays as it is.
+    """
+
+    execution: ExecutionId
+    epoch: int
+    first_seq: int
+    count: int
+    at: int
+    level: int
+    body: bytes
+    status: int
+    consumed: tuple[int, ...] = ()  # positions of inbox rows that this step took in
+    release: bool = False
+    wake: int | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Something for an execution, deduplicated by (execution, source, key) for as long as the execution lives.
+
+    `source` is the kind of sender (`signal`, `operator`, `child`, `callback`), `key` its id there. `sender` is the execution
+    whose step sends it, None when it comes from outside: in a batch it is written only if that execution's turn is.
+    """
+
+    execution: ExecutionId
+    source: str
+    key: str
+    at: int
+    body: bytes
+    sender: ExecutionId | None = None
+
+
+class Arrived(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as its receiver finds it. `position` orders the inbox and is what a turn names as consumed."""
+
+    position: int
+    message: Message
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a workflow emitted: a row of the durable event log. `id` is unique per tenant; a repeat is dropped."""
+
+    id: str
+    tenant: str
+    type: str
+    source: str
+    subject: str
+    at: int
+    execution: ExecutionId
+    body: bytes
+
+
+class Blob(msgspec.Struct, frozen=True, kw_only=True):
+    """A large value under its SHA-256 digest over `body` (day-one 20)."""
+
+    tenant: str
+    digest: bytes
+    body: bytes
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A cache of a folded state: right up to and including fact `seq`, readable by the fold of version `fold` only."""
+
+    execution: ExecutionId
+    seq: int
+    fold: int
+    body: bytes
+
+
+class Batch(msgspec.Struct, kw_only=True):
+    """All that one transaction writes. Blobs it names must be among `blobs` or already durable."""
+
+    starts: list[Start] = msgspec.field(default_factory=list)
+    turns: list[Turn] = msgspec.field(default_factory=list)
+    blobs: list[Blob] = msgspec.field(default_factory=list)
+    messages: list[Message] = msgspec.field(default_factory=list)
+    events: list[Event] = msgspec.field(default_factory=list)
+    snapshots: list[Snapshot] = msgspec.field(default_factory=list)
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch. All that is named in neither field is durable.
+
+    `fenced`: executions whose epoch moved on (someone else is their home now); nothing of theirs was written.
+    `duplicates`: starts whose (tenant, workflow, key), or whose id, was taken meanwhile; nothing of theirs was written.
+    """
+
+    fenced: frozenset[ExecutionId] = frozenset()
+    duplicates: frozenset[ExecutionId] = frozenset()
+
+
+class ExecutionsRefused(StoreError):
+    """The database refused what these executions wrote, each alone; all others of the batch are durable.
+
+    `refused`: the sentence of the database per execution; nothing of theirs was written, so park them. `committed`: what
+    became of the others.
+    """
+
+    code = "store.executions_refused"
+
+    def __init__(self, refused: Mapping[ExecutionId, str], committed: Committed) -> None:
+        self.refused = dict(refused)
+        self.committed = committed
+        execution, reason = next(iter(self.refused.items()))
+        more = f" (and {len(self.refused) - 1} more)" if len(self.refused) > 1 else ""
+        super().__init__(
+            f"Expected every row of the batch to be storable, but the database refused {id_text(execution)}{more}: {reason}",
+            remedy="Park the execution and look at its last step; all others were written.",
+        )
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution's narrow row."""
+
+    execution: ExecutionId
+    tenant: str
+    workflow: str
+    digest: bytes
+    created: int
+    updated: int
+    priority: int
+    status: int
+    home: str  # worker id, "" = nobody's
+    epoch: int
+    seq: int
+    level: int
+    wake: int | None
+    key: str
+
+
+class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One step as it was journaled."""
+
+    execution: ExecutionId
+    first_seq: int
+    count: int
+    at: int
+    level: int
+    body: bytes
+
+
+class KeyedStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What an idempotency key stands for."""
+
+    execution: ExecutionId
+    fingerprint: bytes
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """A definition as saved: canonical JSON with its `ui:` parts, and the lock it was saved with (JSON)."""
+
+    digest: bytes
+    tenant: str
+    name: str
+    created: int
+    document: bytes
+    lock: bytes
+    origin: str = ""  # where it came from, for people: a file's path
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that is a home for executions. `alive` is judged by the store (embedded: the lock it holds on a file)."""
+
+    worker: str
+    host: str
+    pid: int
+    started: int
+    level: int
+    alive: bool
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters since the store was opened, for benchmarks and the guard on costs."""
+
+    transactions: int
+    statements: int
+    rows: int
+    bytes: int
+
+
+class Store(Protocol):
+    """A durable store. Made by its module's `open_store`; closed by `close`."""
+
+    # -- the writer ---------------------------------------------------------------------------------------------------
+    async def commit(self, batch: Batch) -> Committed:
+        """Write all of it in one transaction that is on disk when this returns, or none of it (raises StoreError).
+
+        Left out, and named in the answer: what belongs to a fenced execution or a duplicate start, which is its turns,
+        snapshots, events, the messages it sends and the children it starts (named as fenced). Messages to unknown executions
+        are dropped, repeats of messages and events too. Each position in `consumed` must be in the execution's inbox still.
+
+        The one exception to all or nothing: rows that the database refuses for what they hold (a repeated first_seq, a text
+        that is no Unicode, a consumed position that is gone). Then the batch is halved, by execution, until the guilty ones
+        stand alone; all others are committed, in several transactions, and ExecutionsRefused names the guilty. A blob that
+        is refused fails the batch as a whole. Should the disk fail between the halves, the first ones stay written: after
+        any StoreError the writer folds its executions again.
+        """
+        ...
+
+    # -- executions ---------------------------------------------------------------------------------------------------
+    async def row(self, execution: ExecutionId) -> Row | None: ...
+
+    async def rows(
+        self,
+        *,
+        tenant: str = TENANT,
+        workflow: str | None = None,
+        statuses: Sequence[int] | None = None,
+        before: ExecutionId | None = None,
+        limit: int = 100,
+    ) -> list[Row]:
+        """Executions, newest first. `before` pages on."""
+        ...
+
+    async def claim(
+        self, worker: str, now: int, *, limit: int, level: int, only: Sequence[ExecutionId] | None = None
+    ) -> list[Row]:
+        """Make `worker` the home of executions that have none or whose home is dead: epoch + 1, wake cleared.
+
+        Without `only`: those whose home is dead, whose wake time has come, or that have messages waiting; by priority, then
+        wake time. With `only`: exactly these, if nobody living has them and they are not final. Never one of a newer level.
+        The rows are as they are after the claim, but that `home` names the former home, which is dead: "" when it had none,
+        since the last one released it or left. Raises StoreError when `worker` was not registered here.
+        """
+        ...
+
+    async def keyed(self, tenant: str, workflow: str, key: str) -> KeyedStart | None: ...
+
+    # -- journal ------------------------------------------------------------------------------------------------------
+    async def journal(self, execution: ExecutionId, *, after: int = 0, limit: int = 10_000) -> list[JournalRow]:
+        """Rows with first_seq > after, in order."""
+        ...
+
+    async def snapshot(self, execution: ExecutionId) -> Snapshot | None: ...
+
+    # -- inbox --------------------------------------------------------------------------------------------------------
+    async def send(self, messages: Sequence[Message]) -> list[bool]:
+        """Put messages into inboxes; True per message that is new, False per repeat. Unknown executions raise NotFound."""
+        ...
+
+    async def arrived(self, worker: str, *, limit: int = 1_000, after: int = 0) -> list[Arrived]:
+        """Messages (position > after, in order) for executions whose home is `worker`."""
+        ...
+
+    async def inbox(self, execution: ExecutionId, *, limit: int = 1_000) -> list[Arrived]: ...
+
+    # -- definitions --------------------------------------------------------------------------------------------------
+    async def save_definition(self, definition: Definition) -> None:
+        """Idempotent: a digest already there stays as it is."""
+        ...
+
+    async def definition(self, digest: bytes, *, tenant: str = TENANT) -> Definition | None: ...
+
+    async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
+        """All with this name, newest first."""
+        ...
+
+    # -- blobs --------------------------------------------------------------------------------------------------------
+    async def save_blobs(self, blobs: Sequence[Blob]) -> None:
+        """Make blobs durable on their own, ahead of the step that names them. Idempotent."""
+        ...
+
+    async def blobs(self, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those that are there."""
+        ...
+
+    # -- events -------------------------------------------------------------------------------------------------------
+    async def events(
+        self, *, tenant: str = TENANT, type: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[tuple[int, Event]]:
+        """Emitted events in the order of the log, each with its position."""
+        ...
+
+    # -- workers ------------------------------------------------------------------------------------------------------
+    async def register(self, worker: str, *, now: int, level: int) -> None:
+        """Become known as a home; from now on this process is alive until it dies or calls `leave`.
+
+        What an earlier process of the same name still held goes free. Raises StoreError while a living process has the name.
+        """
+        ...
+
+    async def leave(self, worker: str) -> None:
+        """No longer a home. Executions still held go free for others."""
+        ...
+
+    async def workers(self) -> list[Worker]: ...
+
+    async def changed(self) -> bool:
+        """Cheap: has another process or connection written since this was last asked? (May say yes when in doubt.)"""
+        ...
+
+    # -- care ---------------------------------------------------------------------------------------------------------
+    def usage(self) -> Usage: ...
+
+    async def check(self) -> list[str]:
+        """The database's own integrity check; one sentence per finding, none when sound."""
+        ...
+
+    async def close(self) -> None: ...

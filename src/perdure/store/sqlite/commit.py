@@ -1,0 +1,260 @@
+"""The group commit: what a batch writes, in which order, and what happens when part of it may not be written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import apsw
+
+from perdure.errors import StoreError
+from perdure.ids import ExecutionId
+from perdure.store.contract import Batch, Blob, Committed, ExecutionsRefused, Message, Start, Turn
+from perdure.store.sqlite.connection import REFUSALS, SQL, Database
+from perdure.store.sqlite.inbox import deliver
+
+BLOB_ROW_BYTES_MAX = 256 << 10  # larger bodies are files: a page cache and a log are no place for them
+
+
+class _Displaced(Exception):
+    """Fewer rows were written than meant: an epoch moved on, or a key or an id is taken."""
+
+
+def commit(database: Database, batch: Batch) -> Committed:
+    """Write a batch (its large blobs are files already). Raises ExecutionsRefused, or the driver's error and writes nothing."""
+    try:
+        try:
+            committed = _write(database, batch)
+        except REFUSALS as refusal:
+            committed = _write_halves(database, batch, refusal)
+    except BaseException:
+        # Memory must not know what the disk does not.
+        _forget_tenants(database, (start.execution for start in batch.starts))
+        raise
+    _forget_tenants(database, (turn.execution for turn in batch.turns if turn.release))
+    if committed.fenced or committed.duplicates:
+        _forget_tenants(database, committed.fenced | committed.duplicates)
+    return committed
+
+
+def save_blobs(database: Database, blobs: Iterable[Blob]) -> None:
+    """Write blobs in the transaction of the caller: small ones with their bodies, large ones as the names of their files."""
+    rows = [
+        (blob.tenant, blob.digest, len(blob.body), None if is_file(database, len(blob.body)) else blob.body) for blob in blobs
+    ]
+    database.many(SQL["save_blob"], rows)
+    database.bytes += sum(size for _, _, size, _ in rows)
+
+
+def is_file(database: Database, size: int) -> bool:
+    """Whether a blob of `size` bytes lies beside the database and not in it."""
+    return size > BLOB_ROW_BYTES_MAX and not database.in_memory
+
+
+# -- one transaction --------------------------------------------------------------------------------------------------
+def _write(database: Database, batch: Batch) -> Committed:
+    try:
+        with database.transaction:
+            _write_rows(database, batch)
+        return Committed()
+    except _Displaced:
+        pass
+    # Under the lock nobody can move an epoch between finding out who was displaced and writing the rest.
+    with database.transaction:
+        fenced, duplicates = _find_displaced(database, batch)
+        try:
+            _write_rows(database, _without(batch, fenced | duplicates))
+        except _Displaced:
+            raise StoreError(
+                "Expected a batch to start each execution once, but it names one twice.", remedy="Send one start per execution."
+            ) from None
+    return Committed(fenced=fenced, duplicates=duplicates)
+
+
+def _write_rows(database: Database, batch: Batch) -> None:
+    if batch.starts:
+        _start(database, batch.starts, batch.turns)
+    if batch.turns:
+        _move_on(database, batch.turns)
+    if batch.blobs:
+        save_blobs(database, batch.blobs)
+    if batch.snapshots:
+        _save_snapshots(database, batch)
+    if batch.events:
+        _emit(database, batch)
+    if batch.messages:
+        _deliver(database, batch.messages)
+
+
+def _start(database: Database, starts: list[Start], turns: list[Turn]) -> None:
+    epochs = {turn.execution: turn.epoch for turn in reversed(turns)}  # that of the first turn stays
+    keyed = [(s.tenant, s.workflow, s.key, s.execution, s.fingerprint) for s in starts if s.key]
+    if keyed and database.many(SQL["take_keys"], keyed) != len(keyed):
+        raise _Displaced
+    rows = [
+        (
+            s.execution, s.tenant, s.workflow, s.digest, s.created, s.created, s.priority, s.home,
+            epochs.get(s.execution, 0), s.key,
+        )
+        for s in starts
+    ]  # fmt: skip
+    if database.many(SQL["start"], rows) != len(rows):
+        raise _Displaced
+    for start in starts:
+        database.remember_tenant(start.execution, start.tenant)
+
+
+def _move_on(database: Database, turns: list[Turn]) -> None:
+    fence = [(t.first_seq + t.count - 1, t.status, t.level, t.at, t.execution, t.epoch) for t in turns]
+    if database.many(SQL["fence"], fence) != len(fence):
+        raise _Displaced
+    tenants = _tenants(database, turns)
+    rows = [(t.execution, t.first_seq, t.count, t.at, t.level, tenants[t.execution], t.body) for t in turns if t.count]
+    database.many(SQL["append"], rows)
+    database.bytes += sum(len(row[6]) for row in rows)
+    consumed = [(position, t.execution) for t in turns if t.consumed for position in t.consumed]
+    if consumed and database.many(SQL["consume"], consumed) != len(consumed):
+        raise apsw.ConstraintError("a message that the step consumed is not in the inbox any more")
+    released = [t for t in turns if t.release]
+    if released:
+        _release(database, released)
+
+
+def _release(database: Database, turns: list[Turn]) -> None:
+    database.many(SQL["release"], [(t.execution,) for t in turns])
+    database.many(SQL["forget_wake"], [(t.execution,) for t in turns if t.wake is None])
+    database.many(SQL["remember_wake"], [{"execution": t.execution, "wake": t.wake, "at": t.at} for t in turns])
+
+
+def _save_snapshots(database: Database, batch: Batch) -> None:
+    tenants = database.find_tenants(each.execution for each in batch.snapshots)
+    if len(tenants) < len({each.execution for each in batch.snapshots}):
+        raise apsw.ConstraintError("a snapshot is of an execution that does not exist")
+    database.many(
+        SQL["save_snapshot"],
+        [(each.execution, tenants[each.execution], each.seq, each.fold, each.body) for each in batch.snapshots],
+    )
+    database.bytes += sum(len(each.body) for each in batch.snapshots)
+
+
+def _emit(database: Database, batch: Batch) -> None:
+    database.many(
+        SQL["emit"],
+        [(e.tenant, e.id, e.type, e.source, e.subject, e.at, e.execution, e.body) for e in batch.events],
+    )
+    database.bytes += sum(len(each.body) for each in batch.events)
+
+
+def _deliver(database: Database, messages: list[Message]) -> None:
+    tenants = database.find_tenants(message.execution for message in messages)
+    known = [message for message in messages if message.execution in tenants]
+    deliver(database, known, tenants)
+
+
+def _tenants(database: Database, turns: list[Turn]) -> dict[ExecutionId, str]:
+    tenants = database.tenants
+    strangers = [turn.execution for turn in turns if turn.execution not in tenants]
+    if strangers:
+        for execution, tenant in database.find_tenants(strangers).items():
+            database.remember_tenant(execution, tenant)
+        if any(turn.execution not in tenants for turn in turns):  # the memory was full and began anew
+            return database.find_tenants(turn.execution for turn in turns)
+    return tenants
+
+
+def _forget_tenants(database: Database, executions: Iterable[ExecutionId]) -> None:
+    for execution in executions:
+        database.tenants.pop(execution, None)
+
+
+# -- when others were first ---------------------------------------------------------------------------------------------
+def _find_displaced(database: Database, batch: Batch) -> tuple[frozenset[ExecutionId], frozenset[ExecutionId]]:
+    """Who is fenced, and which starts are duplicates of others (in the database, or earlier in the batch)."""
+    epochs = _epochs(database, [start.execution for start in batch.starts] + [turn.execution for turn in batch.turns])
+    first_epochs = {turn.execution: turn.epoch for turn in reversed(batch.turns)}
+    keys = [(start.tenant, start.workflow, start.key) for start in batch.starts if start.key]
+    taken = {tuple(row[2:]) for row in database.many_returning(SQL["keyed"], keys)}
+    there = set(epochs)
+    new = {start.execution for start in batch.starts} - there
+    epochs |= {execution: first_epochs[execution] for execution in new & set(first_epochs)}
+    fenced = {turn.execution for turn in batch.turns if epochs.get(turn.execution) != turn.epoch}
+    duplicates: set[ExecutionId] = set()
+    for start in batch.starts:
+        key = (start.tenant, start.workflow, start.key)
+        if start.execution in there or key in taken:
+            duplicates.add(start.execution)
+        elif start.parent in fenced or start.parent in duplicates:
+            fenced.add(start.execution)
+        elif start.key:
+            taken.add(key)
+    return frozenset(fenced - duplicates), frozenset(duplicates)
+
+
+def _epochs(database: Database, executions: list[ExecutionId]) -> dict[ExecutionId, int]:
+    wanted = tuple(dict.fromkeys(executions))
+    return dict(database.all(SQL["epochs"], (apsw.carray(wanted),)))
+
+
+def _without(batch: Batch, left_out: Collection[ExecutionId]) -> Batch:
+    return Batch(
+        starts=[start for start in batch.starts if start.execution not in left_out],
+        turns=[turn for turn in batch.turns if turn.execution not in left_out],
+        blobs=batch.blobs,
+        messages=[message for message in batch.messages if message.sender not in left_out],
+        events=[event for event in batch.events if event.execution not in left_out],
+        snapshots=[snapshot for snapshot in batch.snapshots if snapshot.execution not in left_out],
+    )
+
+
+# -- when a row is poison -----------------------------------------------------------------------------------------------
+def _write_halves(database: Database, batch: Batch, refusal: BaseException) -> Committed:
+    """Halve the batch by execution until the guilty stand alone. The others lose nothing but that they share no transaction."""
+    _write_blobs_alone(database, batch.blobs)
+    refused: dict[ExecutionId, str] = {}
+    fenced: set[ExecutionId] = set()
+    duplicates: set[ExecutionId] = set()
+    heap = [(_parties(batch), refusal)]
+    while heap:
+        parties, reason = heap.pop()
+        if len(parties) == 1:
+            refused[parties[0]] = str(reason)
+            continue
+        middle = len(parties) // 2
+        for half in (parties[:middle], parties[middle:]):
+            try:
+                part = _write(database, _share(batch, set(half)))
+            except REFUSALS as error:
+                heap.append((half, error))
+            else:
+                fenced |= part.fenced
+                duplicates |= part.duplicates
+    committed = Committed(fenced=frozenset(fenced), duplicates=frozenset(duplicates))
+    raise ExecutionsRefused(refused, committed)
+
+
+def _write_blobs_alone(database: Database, blobs: list[Blob]) -> None:
+    try:
+        with database.transaction:
+            save_blobs(database, blobs)
+    except REFUSALS as refusal:
+        raise StoreError(
+            f"Expected every blob of the batch to be storable, but the database refused one: {refusal}",
+            remedy="Nothing of the batch was written; commit it without the blob.",
+        ) from refusal
+
+
+def _parties(batch: Batch) -> list[ExecutionId]:
+    """The executions that write in a batch, in the order of their appearance: what each writes stands or falls together."""
+    named = [start.parent or start.execution for start in batch.starts] + [turn.execution for turn in batch.turns]
+    named += [snapshot.execution for snapshot in batch.snapshots] + [event.execution for event in batch.events]
+    named += [message.sender or message.execution for message in batch.messages]
+    return list(dict.fromkeys(named))
+
+
+def _share(batch: Batch, parties: Collection[ExecutionId]) -> Batch:
+    return Batch(
+        starts=[start for start in batch.starts if (start.parent or start.execution) in parties],
+        turns=[turn for turn in batch.turns if turn.execution in parties],
+        messages=[message for message in batch.messages if (message.sender or message.execution) in parties],
+        events=[event for event in batch.events if event.execution in parties],
+        snapshots=[snapshot for snapshot in batch.snapshots if snapshot.execution in parties],
+    )

@@ -1,0 +1,232 @@
+-- Every query of the embedded store: a name, a sentence, the text. Status 6 is the first final one (FIRST_FINAL).
+
+-- name: take_keys
+-- Takes idempotency keys; one that is taken already changes nothing, which the count tells.
+INSERT INTO keys (tenant, workflow, key, execution, fingerprint) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: start
+-- Adds the row of a new execution; an id that is there already changes nothing, which the count tells.
+INSERT INTO executions (execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key)
+VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0, 0, ?) ON CONFLICT (execution) DO NOTHING;
+
+-- name: fence
+-- Moves an execution on, if this home still is its home: a moved epoch changes nothing, which the count tells.
+UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ? WHERE execution = ? AND epoch = ?;
+
+-- name: append
+-- Adds the journal row of a step.
+INSERT INTO journal (execution, first_seq, count, at, level, tenant, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: consume
+-- Takes a message out of the inbox of the execution that handled it; one that is gone changes nothing, which the count tells.
+DELETE FROM inbox WHERE position = ? AND execution = ?;
+
+-- name: release
+-- Lets an execution leave its home.
+UPDATE executions SET home = '' WHERE execution = ?;
+
+-- name: forget_wake
+-- Drops the wake time of an execution.
+DELETE FROM wakes WHERE execution = ?;
+
+-- name: remember_wake
+-- Notes when a released execution must be looked at: at its wake time, or at once when a message waits for it already.
+INSERT INTO wakes (execution, tenant, priority, due, wake, arrived)
+SELECT execution, tenant, priority, iif(waits, min(coalesce(:wake, :at), :at), :wake), :wake, waits
+FROM (
+    SELECT execution, tenant, priority, EXISTS (SELECT 1 FROM inbox WHERE inbox.execution = :execution) AS waits
+    FROM executions WHERE execution = :execution AND status < 6
+)
+WHERE waits OR :wake IS NOT NULL
+ON CONFLICT (execution) DO UPDATE SET due = excluded.due, wake = excluded.wake, arrived = excluded.arrived;
+
+-- name: rouse
+-- Makes a homeless execution due because a message arrived for it.
+INSERT INTO wakes (execution, tenant, priority, due, wake, arrived)
+SELECT execution, tenant, priority, :at, NULL, 1 FROM executions WHERE execution = :execution AND home = '' AND status < 6
+ON CONFLICT (execution) DO UPDATE SET due = min(due, excluded.due), arrived = 1;
+
+-- name: save_snapshot
+-- Replaces the snapshot of an execution.
+INSERT INTO snapshots (execution, tenant, seq, fold, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (execution) DO UPDATE SET seq = excluded.seq, fold = excluded.fold, body = excluded.body;
+
+-- name: emit
+-- Adds an event to the log; a repeat of an id is dropped.
+INSERT INTO events (tenant, id, type, source, subject, at, execution, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, id) DO NOTHING;
+
+-- name: accept
+-- Takes note of a message and answers with its key if it is new.
+INSERT INTO accepted (execution, source, key, tenant, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (execution, source, key) DO NOTHING RETURNING execution, source, key;
+
+-- name: put
+-- Puts a message into an inbox.
+INSERT INTO inbox (execution, tenant, source, key, sender, at, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: epochs
+-- The epochs of these executions; the ids come as one array.
+SELECT execution, epoch FROM executions WHERE execution IN carray(?);
+
+-- name: tenants
+-- The tenants of these executions; the ids come as one array.
+SELECT execution, tenant FROM executions WHERE execution IN carray(?);
+
+-- name: keyed
+-- What an idempotency key stands for.
+SELECT execution, fingerprint, tenant, workflow, key FROM keys WHERE tenant = ? AND workflow = ? AND key = ?;
+
+-- name: row
+-- The row of one execution.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM executions AS e LEFT JOIN wakes AS w USING (execution) WHERE e.execution = ?;
+
+-- name: rows_to_take
+-- The rows of these executions (one array of ids) as they will be once they are taken, but with their former home.
+SELECT execution, tenant, workflow, digest, created, updated, priority, status, home, epoch + 1, seq, level, NULL, key
+FROM executions WHERE execution IN carray(?);
+
+-- name: rows
+-- A tenant's executions, newest first. The plus keeps the planner to the primary key, which is in order already.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM executions AS e LEFT JOIN wakes AS w USING (execution)
+WHERE e.execution < :before AND +e.tenant = :tenant AND (:statuses >> e.status) & 1
+ORDER BY e.execution DESC LIMIT :limit;
+
+-- name: rows_of_workflow
+-- A workflow's executions, newest first.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM executions AS e LEFT JOIN wakes AS w USING (execution)
+WHERE e.tenant = :tenant AND e.workflow = :workflow AND e.execution < :before AND (:statuses >> e.status) & 1
+ORDER BY e.execution DESC LIMIT :limit;
+
+-- name: any_waiting
+-- Whether anything without a home is due or called, in one look: what most polls ask.
+SELECT EXISTS (SELECT 1 FROM wakes WHERE arrived = 1 AND priority IN (1, 2, 3, 4, 5))
+    OR EXISTS (SELECT 1 FROM wakes WHERE priority IN (1, 2, 3, 4, 5) AND due <= :now);
+
+-- name: due
+-- Homeless executions of one priority whose time has come, the most overdue first.
+SELECT w.due, w.execution FROM wakes AS w CROSS JOIN executions AS e USING (execution)
+WHERE w.priority = :priority AND w.due <= :now AND e.home = '' AND e.level <= :level AND e.status < 6
+ORDER BY w.due LIMIT :limit;
+
+-- name: called
+-- Homeless executions of one priority that a message waits for, whatever the clock says, the longest waiting first.
+SELECT w.due, w.execution FROM wakes AS w CROSS JOIN executions AS e USING (execution)
+WHERE w.arrived = 1 AND w.priority = :priority AND e.home = '' AND e.level <= :level AND e.status < 6
+ORDER BY w.due LIMIT :limit;
+
+-- name: orphaned
+-- Executions of one priority whose home is the given worker, which is dead.
+SELECT updated, execution FROM executions
+WHERE home = :home AND home <> '' AND priority = :priority AND level <= :level AND status < 6 LIMIT :limit;
+
+-- name: wanted
+-- Of these executions (one array of ids) those that may go on: where they are at home, and since when they wait.
+SELECT priority, updated, execution, home FROM executions WHERE execution IN carray(:only) AND level <= :level AND status < 6;
+
+-- name: homes
+-- Every worker that is some execution's home.
+WITH RECURSIVE each (home) AS (
+    SELECT min(home) FROM executions WHERE home <> ''
+    UNION ALL
+    SELECT (SELECT min(home) FROM executions WHERE home <> '' AND home > each.home) FROM each WHERE each.home IS NOT NULL
+)
+SELECT home FROM each WHERE home IS NOT NULL;
+
+-- name: take
+-- Makes a worker the home of an execution; the epoch moves on, so that the former home can write no more.
+UPDATE executions SET home = ?, epoch = epoch + 1 WHERE execution = ?;
+
+-- name: free_wakes
+-- Makes due at once what a worker still held.
+INSERT INTO wakes (execution, tenant, priority, due, wake, arrived)
+SELECT execution, tenant, priority, 0, NULL, 0 FROM executions WHERE home = :home AND home <> '' AND status < 6
+ON CONFLICT (execution) DO UPDATE SET due = 0;
+
+-- name: free
+-- Lets all that a worker held leave it.
+UPDATE executions SET home = '' WHERE home = ? AND home <> '';
+
+-- name: journal
+-- The steps of an execution, in order.
+SELECT execution, first_seq, count, at, level, body FROM journal WHERE execution = ? AND first_seq > ? ORDER BY first_seq LIMIT ?;
+
+-- name: snapshot
+-- The snapshot of an execution.
+SELECT execution, seq, fold, body FROM snapshots WHERE execution = ?;
+
+-- name: arrived
+-- Messages for the executions that a worker is the home of, in the order of their arrival.
+SELECT i.position, i.execution, i.source, i.key, i.at, i.body, i.sender FROM inbox AS i CROSS JOIN executions AS e USING (execution)
+WHERE i.position > ? AND e.home = ? AND e.home <> '' ORDER BY i.position LIMIT ?;
+
+-- name: inbox
+-- Messages for one execution, in the order of their arrival.
+SELECT position, execution, source, key, at, body, sender FROM inbox WHERE execution = ? ORDER BY position LIMIT ?;
+
+-- name: save_definition
+-- Keeps a definition; one that is there already stays as it is.
+INSERT INTO definitions (tenant, digest, name, created, document, lock, origin) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, digest) DO NOTHING;
+
+-- name: definition
+-- One definition.
+SELECT digest, tenant, name, created, document, lock, origin FROM definitions WHERE tenant = ? AND digest = ?;
+
+-- name: definitions
+-- All definitions of a name, newest first.
+SELECT digest, tenant, name, created, document, lock, origin FROM definitions
+WHERE tenant = ? AND name = ? ORDER BY created DESC, number DESC;
+
+-- name: save_blob
+-- Keeps a large value; one that is there already stays as it is.
+INSERT INTO blobs (tenant, digest, size, body) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, digest) DO NOTHING;
+
+-- name: blobs
+-- Large values by their digests, which come as one array.
+SELECT digest, size, body FROM blobs WHERE tenant = ? AND digest IN carray(?);
+
+-- name: blob_files
+-- The large values that are files.
+SELECT DISTINCT digest, size FROM blobs WHERE body IS NULL;
+
+-- name: events
+-- The event log of a tenant, in order.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM events
+WHERE tenant = ? AND position > ? ORDER BY position LIMIT ?;
+
+-- name: events_of_type
+-- The events of one type in the log of a tenant, in order.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM events
+WHERE tenant = ? AND type = ? AND position > ? ORDER BY position LIMIT ?;
+
+-- name: save_worker
+-- Makes a worker known.
+INSERT INTO workers (worker, host, pid, started, level) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (worker) DO UPDATE SET host = excluded.host, pid = excluded.pid, started = excluded.started, level = excluded.level;
+
+-- name: drop_worker
+-- Forgets a worker.
+DELETE FROM workers WHERE worker = ?;
+
+-- name: workers
+-- All known workers.
+SELECT worker, host, pid, started, level FROM workers ORDER BY worker;
+
+-- name: is_home
+-- Whether a worker is the home of any execution that may go on.
+SELECT EXISTS (SELECT 1 FROM executions WHERE home = :home AND home <> '' AND status < 6);
+
+-- name: version
+-- A number that another connection's commit changes, and our own does not.
+PRAGMA data_version;
+
+-- name: integrity
+-- The database's own check of itself, the first hundred findings.
+PRAGMA integrity_check(100);

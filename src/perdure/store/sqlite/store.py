@@ -1,0 +1,260 @@
+"""The embedded store: one SQLite file, the folders of blobs and of worker locks beside it, and the contract over them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import apsw
+
+from perdure.errors import StoreDamaged
+from perdure.ids import ExecutionId
+from perdure.store.contract import (
+    TENANT,
+    Arrived,
+    Batch,
+    Blob,
+    Committed,
+    Definition,
+    Event,
+    JournalRow,
+    KeyedStart,
+    Message,
+    Row,
+    Snapshot,
+    Usage,
+    Worker,
+)
+from perdure.store.sqlite import claims, inbox, records
+from perdure.store.sqlite.blobs import BlobFiles
+from perdure.store.sqlite.commit import commit, is_file, save_blobs
+from perdure.store.sqlite.connection import BUSY_TIMEOUT_MS, SQL, Database, connect
+from perdure.store.sqlite.presence import Presence
+
+
+async def open_store(
+    path: str | Path, *, synchronous: str = "FULL", create: bool = True, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+) -> SqliteStore:
+    """Open the store at `path`, a file or `:memory:`, and bring its schema up to date.
+
+    `synchronous` FULL: a commit that returned survives the loss of power; NORMAL: only the loss of the process.
+    Raises NotFound (missing, and `create` is False), StoreTooNew, StoreDamaged, StoreReadOnly, StoreBusy.
+    """
+    place = str(path)
+    connection = connect(place, create=create, busy_timeout_ms=busy_timeout_ms)
+    try:
+        store = SqliteStore(Database(connection, synchronous=synchronous), owned=True)
+        await store.sweep()
+    except BaseException:
+        connection.close()
+        raise
+    return store
+
+
+class SqliteStore:
+    """A store in one SQLite file; see `perdure.store.contract.Store` for what each method promises.
+
+    Transactions run in the calling thread and never await, so they cannot interleave; only the files of large blobs are read
+    and written in threads. One process may open a store several times, and several processes on one machine may.
+    """
+
+    def __init__(self, database: Database, *, owned: bool) -> None:
+        place = database.place
+        self._database = database
+        self._owned = owned
+        self._presence = Presence(None if database.in_memory else Path(f"{place}.workers"))
+        self._files = None if database.in_memory else BlobFiles(Path(f"{place}.blobs"))
+        self._sent = False
+        self._version = self._data_version()
+
+    @classmethod
+    def on(cls, connection: apsw.Connection, *, synchronous: str = "FULL") -> Self:
+        """A store over a connection that somebody else opened and will close; in memory, it is what survives a restart.
+
+        All workers that were registered through earlier stores on a connection to memory are dead for this one.
+        """
+        return cls(Database(connection, synchronous=synchronous), owned=False)
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection underneath, for those who reopen or examine it."""
+        return self._database.connection
+
+    @property
+    def place(self) -> str:
+        """The file, or `:memory:`."""
+        return self._database.place
+
+    # -- the writer -------------------------------------------------------------------------------------------------------
+    async def commit(self, batch: Batch) -> Committed:
+        if batch.blobs:
+            await self._write_files(batch.blobs)
+        with self._database.errors:
+            committed = commit(self._database, batch)
+        self._sent = self._sent or bool(batch.messages)
+        return committed
+
+    # -- executions -------------------------------------------------------------------------------------------------------
+    async def row(self, execution: ExecutionId) -> Row | None:
+        with self._database.errors:
+            return records.find_row(self._database, execution)
+
+    async def rows(
+        self,
+        *,
+        tenant: str = TENANT,
+        workflow: str | None = None,
+        statuses: Sequence[int] | None = None,
+        before: ExecutionId | None = None,
+        limit: int = 100,
+    ) -> list[Row]:
+        with self._database.errors:
+            return records.find_rows(
+                self._database, tenant=tenant, workflow=workflow, statuses=statuses, before=before, limit=limit
+            )
+
+    async def claim(
+        self, worker: str, now: int, *, limit: int, level: int, only: Sequence[ExecutionId] | None = None
+    ) -> list[Row]:
+        with self._database.errors:
+            return claims.claim(self._database, self._presence, worker, now, limit=limit, level=level, only=only)
+
+    async def keyed(self, tenant: str, workflow: str, key: str) -> KeyedStart | None:
+        with self._database.errors:
+            return records.find_keyed(self._database, tenant, workflow, key)
+
+    # -- journal ----------------------------------------------------------------------------------------------------------
+    async def journal(self, execution: ExecutionId, *, after: int = 0, limit: int = 10_000) -> list[JournalRow]:
+        with self._database.errors:
+            return records.read_journal(self._database, execution, after=after, limit=limit)
+
+    async def snapshot(self, execution: ExecutionId) -> Snapshot | None:
+        with self._database.errors:
+            return records.find_snapshot(self._database, execution)
+
+    # -- inbox ------------------------------------------------------------------------------------------------------------
+    async def send(self, messages: Sequence[Message]) -> list[bool]:
+        with self._database.errors:
+            answers = inbox.send(self._database, messages)
+        self._sent = self._sent or any(answers)
+        return answers
+
+    async def arrived(self, worker: str, *, limit: int = 1_000, after: int = 0) -> list[Arrived]:
+        with self._database.errors:
+            return inbox.arrived(self._database, worker, limit=limit, after=after)
+
+    async def inbox(self, execution: ExecutionId, *, limit: int = 1_000) -> list[Arrived]:
+        with self._database.errors:
+            return inbox.inbox(self._database, execution, limit=limit)
+
+    # -- definitions ------------------------------------------------------------------------------------------------------
+    async def save_definition(self, definition: Definition) -> None:
+        with self._database.errors:
+            records.save_definition(self._database, definition)
+
+    async def definition(self, digest: bytes, *, tenant: str = TENANT) -> Definition | None:
+        with self._database.errors:
+            return records.find_definition(self._database, digest, tenant=tenant)
+
+    async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
+        with self._database.errors:
+            return records.find_definitions(self._database, name, tenant=tenant)
+
+    # -- blobs ------------------------------------------------------------------------------------------------------------
+    async def save_blobs(self, blobs: Sequence[Blob]) -> None:
+        await self._write_files(blobs)
+        with self._database.errors, self._database.transaction:
+            save_blobs(self._database, blobs)
+
+    async def blobs(self, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        if not digests:
+            return {}
+        with self._database.errors:
+            rows = self._database.all(SQL["blobs"], (tenant, apsw.carray(tuple(digests))))
+            bodies = {digest: body for digest, _, body in rows if body is not None}
+            for digest, body in bodies.items():
+                if hashlib.sha256(body).digest() != digest:
+                    raise StoreDamaged(
+                        f"Expected the blob {digest.hex()} as it was written, but its content has changed.",
+                        remedy="Restore the store from a backup; `perdure verify` names every damaged row.",
+                    )
+            files = [(digest, size) for digest, size, body in rows if body is None]
+            if files and self._files is not None:
+                bodies |= await asyncio.to_thread(self._files.read, files)
+        return bodies
+
+    # -- events -----------------------------------------------------------------------------------------------------------
+    async def events(
+        self, *, tenant: str = TENANT, type: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[tuple[int, Event]]:
+        with self._database.errors:
+            return records.read_events(self._database, tenant=tenant, type=type, after=after, limit=limit)
+
+    # -- workers ----------------------------------------------------------------------------------------------------------
+    async def register(self, worker: str, *, now: int, level: int) -> None:
+        with self._database.errors:
+            claims.register(self._database, self._presence, worker, now=now, level=level)
+
+    async def leave(self, worker: str) -> None:
+        with self._database.errors:
+            claims.leave(self._database, self._presence, worker)
+
+    async def workers(self) -> list[Worker]:
+        with self._database.errors:
+            return claims.workers(self._database, self._presence)
+
+    async def changed(self) -> bool:
+        before, sent = self._version, self._sent
+        self._version, self._sent = self._data_version(), False
+        return sent or self._version != before
+
+    # -- care -------------------------------------------------------------------------------------------------------------
+    def usage(self) -> Usage:
+        with self._database.errors:
+            return Usage(
+                transactions=self._database.transactions,
+                statements=self._database.statements,
+                rows=self._database.rows_written(),
+                bytes=self._database.bytes,
+            )
+
+    async def check(self) -> list[str]:
+        try:
+            with self._database.errors:
+                findings = [str(sentence) for (sentence,) in self._database.all(SQL["integrity"]) if sentence != "ok"]
+                files = self._database.all(SQL["blob_files"])
+        except StoreDamaged as damage:
+            return [damage.message]
+        if files and self._files is not None:
+            findings += await asyncio.to_thread(self._files.findings, files)
+        return findings
+
+    async def sweep(self) -> None:
+        """Remove what dead writers of blobs left half-written."""
+        if self._files is not None:
+            with self._database.errors:
+                self._files.sweep()
+
+    async def close(self) -> None:
+        """Close; workers still registered here count as dead. Closing twice does no harm."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """What the death of the process does: locks and connection go, nothing more is written. Tests restart with it."""
+        self._presence.abandon()
+        self._database.close()
+        if self._owned:
+            self._database.connection.close(True)
+
+    async def _write_files(self, blobs: Sequence[Blob]) -> None:
+        large = [blob for blob in blobs if is_file(self._database, len(blob.body))]
+        if large and self._files is not None:
+            with self._database.errors:
+                await asyncio.to_thread(self._files.write, large)
+
+    def _data_version(self) -> int:
+        with self._database.errors:
+            return self._database.number(SQL["version"])

@@ -1,0 +1,186 @@
+"""A store that fails on demand: a wrapper around any store that counts its calls, dies before or after one, or refuses one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from perdure.errors import StoreError
+from perdure.ids import ExecutionId
+from perdure.store.contract import (
+    TENANT,
+    Arrived,
+    Batch,
+    Blob,
+    Committed,
+    Definition,
+    Event,
+    JournalRow,
+    KeyedStart,
+    Message,
+    Row,
+    Snapshot,
+    Store,
+    Usage,
+    Worker,
+)
+
+Moment = Literal["before", "after"]
+Answer = TypeVar("Answer")
+
+
+class Crash(BaseException):
+    """The process dies here. No `except Exception` survives a death."""
+
+
+class CrashPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where a run can die: before or after its call number `call` (from 1), which is of `name`."""
+
+    call: int
+    name: str
+    moment: Moment
+
+
+class FaultyStore:
+    """A store that passes every call on, and on the way counts, dies or refuses.
+
+    `die`: (call, moment); before the call nothing of it happens, after it all of it has. Once dead, every call dies:
+    a new wrapper around a store that was opened anew is the restarted process. `refuse`: call → the StoreError to raise instead
+    of doing it. `only`: the names of the calls that are numbered (none given: all). `usage` is no call: it touches nothing.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        die: tuple[int, Moment] | None = None,
+        refuse: Mapping[int, StoreError] | None = None,
+        only: Sequence[str] = (),
+    ) -> None:
+        self.store = store
+        self.calls: list[str] = []
+        self.dead = False
+        self._die = die
+        self._refuse = dict(refuse or {})
+        self._only = frozenset(only)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each call was made, by name."""
+        return Counter(self.calls)
+
+    @property
+    def crash_points(self) -> list[CrashPoint]:
+        """Every place where this run could have died: two per call, in order."""
+        moments: tuple[Moment, ...] = ("before", "after")
+        return [
+            CrashPoint(call=number, name=name, moment=moment) for number, name in enumerate(self.calls, 1) for moment in moments
+        ]
+
+    # -- the contract -------------------------------------------------------------------------------------------------------
+    async def commit(self, batch: Batch) -> Committed:
+        return await self._call("commit", lambda: self.store.commit(batch))
+
+    async def row(self, execution: ExecutionId) -> Row | None:
+        return await self._call("row", lambda: self.store.row(execution))
+
+    async def rows(
+        self,
+        *,
+        tenant: str = TENANT,
+        workflow: str | None = None,
+        statuses: Sequence[int] | None = None,
+        before: ExecutionId | None = None,
+        limit: int = 100,
+    ) -> list[Row]:
+        return await self._call(
+            "rows",
+            lambda: self.store.rows(tenant=tenant, workflow=workflow, statuses=statuses, before=before, limit=limit),
+        )
+
+    async def claim(
+        self, worker: str, now: int, *, limit: int, level: int, only: Sequence[ExecutionId] | None = None
+    ) -> list[Row]:
+        return await self._call("claim", lambda: self.store.claim(worker, now, limit=limit, level=level, only=only))
+
+    async def keyed(self, tenant: str, workflow: str, key: str) -> KeyedStart | None:
+        return await self._call("keyed", lambda: self.store.keyed(tenant, workflow, key))
+
+    async def journal(self, execution: ExecutionId, *, after: int = 0, limit: int = 10_000) -> list[JournalRow]:
+        return await self._call("journal", lambda: self.store.journal(execution, after=after, limit=limit))
+
+    async def snapshot(self, execution: ExecutionId) -> Snapshot | None:
+        return await self._call("snapshot", lambda: self.store.snapshot(execution))
+
+    async def send(self, messages: Sequence[Message]) -> list[bool]:
+        return await self._call("send", lambda: self.store.send(messages))
+
+    async def arrived(self, worker: str, *, limit: int = 1_000, after: int = 0) -> list[Arrived]:
+        return await self._call("arrived", lambda: self.store.arrived(worker, limit=limit, after=after))
+
+    async def inbox(self, execution: ExecutionId, *, limit: int = 1_000) -> list[Arrived]:
+        return await self._call("inbox", lambda: self.store.inbox(execution, limit=limit))
+
+    async def save_definition(self, definition: Definition) -> None:
+        await self._call("save_definition", lambda: self.store.save_definition(definition))
+
+    async def definition(self, digest: bytes, *, tenant: str = TENANT) -> Definition | None:
+        return await self._call("definition", lambda: self.store.definition(digest, tenant=tenant))
+
+    async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
+        return await self._call("definitions", lambda: self.store.definitions(name, tenant=tenant))
+
+    async def save_blobs(self, blobs: Sequence[Blob]) -> None:
+        await self._call("save_blobs", lambda: self.store.save_blobs(blobs))
+
+    async def blobs(self, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        return await self._call("blobs", lambda: self.store.blobs(tenant, digests))
+
+    async def events(
+        self, *, tenant: str = TENANT, type: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[tuple[int, Event]]:
+        return await self._call("events", lambda: self.store.events(tenant=tenant, type=type, after=after, limit=limit))
+
+    async def register(self, worker: str, *, now: int, level: int) -> None:
+        await self._call("register", lambda: self.store.register(worker, now=now, level=level))
+
+    async def leave(self, worker: str) -> None:
+        await self._call("leave", lambda: self.store.leave(worker))
+
+    async def workers(self) -> list[Worker]:
+        return await self._call("workers", self.store.workers)
+
+    async def changed(self) -> bool:
+        return await self._call("changed", self.store.changed)
+
+    def usage(self) -> Usage:
+        return self.store.usage()
+
+    async def check(self) -> list[str]:
+        return await self._call("check", self.store.check)
+
+    async def close(self) -> None:
+        await self._call("close", self.store.close)
+
+    # -- what goes wrong ----------------------------------------------------------------------------------------------------
+    async def _call(self, name: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        if self.dead:
+            raise Crash(f"The process died before this {name}.")
+        if self._only and name not in self._only:
+            return await call()
+        self.calls.append(name)
+        number = len(self.calls)
+        self._die_at(number, name, "before")
+        if number in self._refuse:
+            raise self._refuse[number]
+        result = await call()
+        self._die_at(number, name, "after")
+        return result
+
+    def _die_at(self, number: int, name: str, moment: Moment) -> None:
+        if self._die == (number, moment):
+            self.dead = True
+            raise Crash(f"The process dies {moment} call {number}, which is {name}.")

@@ -1,0 +1,27 @@
+"""The suite that every store must pass: subclass it, give it a `place` fixture, and pytest does the rest.
+
+    class TestMyStore(StoreSuite):
+        @pytest.fixture
+        def place(self, tmp_path: Path) -> MyPlace: ...
+
+`StoreSuite` is for every store; `SharedStoreSuite` is for one that several processes use, and whose disk can fail.
+"""
+
+from perdure.testing.stores.claims import Claims
+from perdure.testing.stores.commits import Commits
+from perdure.testing.stores.inboxes import Inboxes
+from perdure.testing.stores.place import Place, SharedPlace
+from perdure.testing.stores.records import Records
+from perdure.testing.stores.refusals import Refusals
+from perdure.testing.stores.sharing import Sharing
+
+
+class StoreSuite(Commits, Refusals, Claims, Inboxes, Records):
+    """Every promise of `perdure.store.contract` that one process can see."""
+
+
+class SharedStoreSuite(StoreSuite, Sharing):
+    """And those that take several processes, or a disk that fails. Its `place` is a `SharedPlace`."""
+
+
+__all__ = ["Place", "SharedPlace", "SharedStoreSuite", "StoreSuite"]

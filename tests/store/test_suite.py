@@ -1,0 +1,24 @@
+"""The suite for stores, run on the embedded store: in a file, and in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.testing.stores import SharedStoreSuite, StoreSuite
+from perdure.testing.stores.sqlite import FilePlace, MemoryPlace
+
+
+class TestInAFile(SharedStoreSuite):
+    """The embedded store in a file."""
+
+    @pytest.fixture
+    def place(self, file_place: FilePlace) -> FilePlace:
+        return file_place
+
+
+class TestInMemory(StoreSuite):
+    """The embedded store in memory."""
+
+    @pytest.fixture
+    def place(self) -> MemoryPlace:
+        return MemoryPlace()
