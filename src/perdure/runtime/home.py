@@ -1,0 +1,583 @@
+"""The home of hot executions: takes in what has arrived, steps each once, commits all in one transaction, carries out.
+
+Output commit: nothing is carried out, answered or shown before the facts it follows from are durable. Memory runs ahead of the
+disk only inside a turn: when a commit fails or is fenced, the executions it held are forgotten and folded again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from perdure.clock import Clock
+from perdure.engine import events
+from perdure.engine.codec import FOLD, LEVEL, decode_value, encode_row, encode_snapshot, handle_digest
+from perdure.engine.events import AnyFact, AnyInput
+from perdure.engine.execution import Execution
+from perdure.engine.inputs import in_order
+from perdure.engine.machine import Stepped, step
+from perdure.errors import PerdureError, Refused, StartConflict, StoreBusy, StoreDamaged, StoreError
+from perdure.ids import ExecutionId, id_text
+from perdure.runtime.alarms import Alarms
+from perdure.runtime.attempts import Attempts, Ended
+from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, Outcome, settle, status_number
+from perdure.runtime.loading import definition_of, folded
+from perdure.runtime.patience import BUSY_MAX, patiently
+from perdure.runtime.plans import Loaded, Plans
+from perdure.runtime.resident import Resident
+from perdure.settings import Settings
+from perdure.store.contract import Batch, Blob, ExecutionsRefused, Message, Row, Snapshot, Start, Store, Turn
+
+log = logging.getLogger("perdure.home")
+
+CLAIM_MAX = 500
+"""Executions taken over at once: a worker that died with 10^5 of them must not stall the one that helps."""
+MESSAGES_PAGE = 1_000
+HELD_SECONDS = 60.0
+"""How long an execution is held that this worker lacks something for, before others may take it again."""
+AHEAD_BYTES = 256 << 10
+"""Blobs larger than this are made durable ahead of the step that names them, off the loop."""
+
+Observer = Callable[[ExecutionId, int, list[AnyFact]], None]
+"""Told about facts once they are durable: execution, microseconds UTC, facts."""
+
+
+class Home:
+    """One worker's hot executions and their turns. Used from one event loop."""
+
+    def __init__(
+        self, *, store: Store, plans: Plans, clock: Clock, settings: Settings, worker: str, adopts: bool,
+        attempts: Callable[..., Attempts],
+    ) -> None:  # fmt: skip
+        self.worker = worker
+        self.plans = plans
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._adopts = adopts  # does it take over what others left, and let go of what only waits?
+        self._resident = Resident()
+        self._hot: dict[ExecutionId, Hot] = {}
+        self._dirty: dict[ExecutionId, Hot] = {}
+        self._delivered: set[int] = set()
+        self._outcomes: dict[ExecutionId, list[asyncio.Future[Outcome]]] = {}
+        self._observers: list[Observer] = []
+        self._armed = asyncio.Event()
+        self._alarms = Alarms(clock, self._ring)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._backgrounds: set[asyncio.Task[None]] = set()
+        self._lacking: dict[ExecutionId, tuple[float, Row] | None] = {}  # what we cannot run: held until when, None: let go
+        self._failed: BaseException | None = None
+        self._closing = False
+        self._turning = False
+        self._busy = 0  # commits in a row that found the store locked
+        self.attempts = attempts(blob=self._blob, report=self._report)
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Become a home that others can see, and begin to take turns."""
+        await self._store.register(self.worker, now=self._clock.now(), level=LEVEL)
+        self._tasks = [asyncio.create_task(self._turns(), name="home"), asyncio.create_task(self._polls(), name="inbox")]
+
+    async def close(self) -> None:
+        """Stop in good order: attempts are stopped and reported, executions let go; others may go on with them at once."""
+        self._closing = True
+        await self.attempts.drain()  # also when the home has failed: what still runs would outlive its home
+        while self._failed is None and (self._dirty or self._turning or self._backgrounds):  # noqa: ASYNC110 - three at once
+            await asyncio.sleep(0)
+        tasks = [*self._tasks, *self._backgrounds]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._alarms.stop()
+        await self._store.leave(self.worker)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` about every fact of every execution of this home, once it is durable."""
+        self._observers.append(observer)
+
+    # -- what comes in ------------------------------------------------------------------------------------------------
+
+    async def start(self, start: Start, given: events.Start, loaded: Loaded, blobs: dict[bytes, bytes]) -> ExecutionId:
+        """Start an execution; its id once that is durable. With an idempotency key: of the one that was there before.
+
+        Raises StartConflict (rule 55), StoreError.
+        """
+        self._check()
+        hot = Hot(start.execution, start.tenant, start.workflow, loaded, 1, self._resident)
+        hot.start = msgspec.structs.replace(start, home=self.worker)
+        hot.blobs.update(blobs)
+        hot.future = asyncio.get_running_loop().create_future()
+        hot.inputs.append((given, 0))
+        self._hot[hot.id] = hot
+        self._touch(hot)
+        return await hot.future
+
+    def outcome(self, execution: ExecutionId) -> asyncio.Future[Outcome]:
+        """How the execution ends, as soon as that is durable. For executions of this home."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._failed is not None:
+            future.set_exception(self._failed)
+        self._outcomes.setdefault(execution, []).append(future)
+        future.add_done_callback(lambda done: self._answered(execution, done))
+        return future
+
+    def _answered(self, execution: ExecutionId, future: asyncio.Future[Outcome]) -> None:
+        """Nobody waits on this future any more, also when it was given up."""
+        waiting = self._outcomes.get(execution)
+        if waiting is not None and future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._outcomes[execution]
+
+    async def take(self, only: Iterable[ExecutionId] | None = None, *, limit: int = CLAIM_MAX) -> list[ExecutionId]:
+        """Become the home of executions that nobody living has, and go on with them (rule 52). Those that were taken."""
+        self._check()
+        ids = None if only is None else list(only)
+        rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=LEVEL, only=ids)
+        for row in rows:
+            await self._load(row)
+        return [row.execution for row in rows]
+
+    def deliver(self, execution: ExecutionId, given: AnyInput, position: int = 0) -> bool:
+        """Hand an input to a hot execution; False when it is not here."""
+        hot = self._hot.get(execution)
+        if hot is None:
+            return False
+        hot.inputs.append((given, position))
+        self._touch(hot)
+        return True
+
+    def state(self, execution: ExecutionId) -> Execution | None:
+        """The state of a hot execution; may run ahead of the disk, so for tests and progress only, never for answers."""
+        hot = self._hot.get(execution)
+        return None if hot is None else hot.execution
+
+    def _report(self, execution: ExecutionId, ended: Ended) -> None:
+        """An attempt ended. Large outputs are made durable first, so that the step may name them."""
+        hot = self._hot.get(execution)
+        if hot is None:
+            return
+        large = {digest: body for digest, body in ended.blobs.items() if len(body) > AHEAD_BYTES}
+        if not large:
+            if ended.blobs:
+                self._keep(hot, ended.blobs)
+            self.deliver(execution, ended.result)
+            return
+        self._background(self._report_large(hot, ended, large))
+
+    async def _report_large(self, hot: Hot, ended: Ended, large: dict[bytes, bytes]) -> None:
+        await self._save_ahead(hot.tenant, large)
+        for digest, body in large.items():
+            self._resident.put(digest, body)
+        self.deliver(hot.id, ended.result)
+
+    async def _save_ahead(self, tenant: str, blobs: dict[bytes, bytes]) -> None:
+        rows = [Blob(tenant=tenant, digest=digest, body=body) for digest, body in blobs.items()]
+        await patiently(lambda: self._store.save_blobs(rows))
+
+    def _keep(self, hot: Hot, blobs: dict[bytes, bytes]) -> None:
+        hot.blobs.update(blobs)
+        for digest, body in blobs.items():
+            self._resident.put(digest, body)
+
+    def _touch(self, hot: Hot) -> None:
+        self._dirty[hot.id] = hot
+        self._armed.set()
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.create_task(work, name="home-background")
+        self._backgrounds.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: asyncio.Task[None]) -> None:
+        self._backgrounds.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fail(error)
+
+    # -- turns --------------------------------------------------------------------------------------------------------
+
+    async def _turns(self) -> None:
+        try:
+            while True:
+                await self._armed.wait()
+                self._armed.clear()
+                self._turning = True
+                await self._turn()
+                self._turning = False
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+            self._fail(error)
+
+    async def _turn(self) -> None:
+        """Step every execution that something arrived for, commit, carry out."""
+        dirty, self._dirty = self._dirty, {}
+        batch = Batch()
+        stepped: list[tuple[Hot, Stepped, list[tuple[AnyInput, int]]]] = []
+        size = 0
+        for id_, hot in dirty.items():
+            if size > self._settings.commit_bytes_max or self._hot.get(id_) is not hot:
+                if self._hot.get(id_) is hot:
+                    self._touch(hot)
+                continue
+            taking = hot.inputs
+            hot.inputs = []
+            try:
+                size += self._step(hot, taking, batch, stepped)
+            except Exception as error:  # noqa: BLE001 - a fault of ours in one execution must not stop the others
+                self._quarantine(hot, error)
+        if not stepped:
+            return
+        try:
+            committed = await self._store.commit(batch) if batch.turns else None
+        except ExecutionsRefused as refused:
+            committed = refused.committed
+            for execution, reason in refused.refused.items():
+                self._quarantine(self._hot[execution], PerdureError(reason))
+        except StoreError as error:
+            await self._commit_failed(stepped, error)
+            return
+        self._busy = 0
+        fenced = committed.fenced if committed is not None else frozenset()
+        duplicates = committed.duplicates if committed is not None else frozenset()
+        for hot, done, taking in stepped:
+            if self._hot.get(hot.id) is not hot:
+                continue
+            if hot.id in fenced:
+                self._forget(hot)
+                self.attempts.abandon(hot.id)
+            elif hot.id in duplicates:
+                self._background(self._started_before(hot))
+            else:
+                self._delivered.difference_update(position for _, position in taking[: len(done.taken)] if position)
+                self._committed(hot, done)
+
+    def _step(self, hot: Hot, taking: list[tuple[AnyInput, int]], batch: Batch, stepped: list[Any]) -> int:
+        execution = hot.execution
+        if len(taking) > 1:
+            order = in_order([given for given, _ in taking])
+            position_of = {id(given): position for given, position in taking}
+            taking = [(given, position_of[id(given)]) for given in order]
+        at = max(execution.at, self._clock.now())
+        first = execution.seq + 1
+        done = step(execution, hot.index, [given for given, _ in taking], at, facts_max=self._settings.step_facts_max)
+        taken = len(done.taken)
+        hot.inputs[:0] = taking[taken:]
+        consumed = tuple(position for _, position in taking[:taken] if position)
+        stepped.append((hot, done, taking))
+        due = hot.index.next_due(execution) if done.at_rest else None
+        release = hot.leaving = self._may_leave(hot, done, due, at)
+        if not done.facts and not consumed and not release:
+            return 0
+        body = encode_row(done.taken, done.facts, not done.at_rest) if done.facts else b""
+        turn = Turn(
+            execution=hot.id, epoch=hot.epoch, first_seq=first, count=len(done.facts), at=at, level=LEVEL, body=body,
+            status=status_number(execution, hot.index), consumed=consumed, release=release,
+            wake=due if release and not execution.ended else None,
+        )  # fmt: skip
+        for fact in done.facts:
+            follow = CARRIED_BY_COMMIT.get(type(fact))
+            if follow is not None:
+                follow(hot, fact, at, batch)
+        if hot.start is not None:
+            batch.starts.append(hot.start)
+        batch.turns.append(turn)
+        if done.blobs:
+            self._keep(hot, done.blobs)
+        if hot.blobs:
+            batch.blobs.extend(Blob(tenant=hot.tenant, digest=digest, body=blob) for digest, blob in hot.blobs.items())
+        if not execution.ended and execution.seq - hot.snapshot_seq >= self._settings.snapshot_facts and done.at_rest:
+            hot.snapshot_seq = execution.seq
+            batch.snapshots.append(Snapshot(execution=hot.id, seq=execution.seq, fold=FOLD, body=encode_snapshot(execution)))
+        return len(body)
+
+    def _may_leave(self, hot: Hot, done: Stepped, due: int | None, at: int) -> bool:
+        """Ended, or only waiting for long enough: then it is a row with a wake time, not memory."""
+        if hot.execution.ended:
+            return True
+        if not done.at_rest or hot.inputs or hot.index.running or not self._adopts:
+            return False
+        return due is None or due - at > self._settings.evict_after
+
+    def _committed(self, hot: Hot, done: Stepped) -> None:
+        """The step is durable: now it may be carried out, answered and shown."""
+        execution = hot.execution
+        hot.blobs.clear()
+        hot.start = None
+        if hot.future is not None:
+            hot.future.set_result(hot.id)
+            hot.future = None
+        for command in done.commands:
+            self.attempts.carry_out(hot, command)
+        if done.facts and self._observers:
+            for observer in self._observers:
+                observer(hot.id, execution.at, done.facts)
+        if execution.ended:
+            self._answer(hot)
+            self._forget(hot)
+            return
+        if hot.leaving:
+            self._forget(hot)
+            if hot.inputs:  # something came while the turn was written: take it back for that
+                self._background(self._return(hot.id, hot.inputs))
+            return
+        if done.needs:
+            self._background(self._fetch(hot, done))
+            return
+        if not done.at_rest:
+            hot.inputs.insert(0, (events.Continue(), 0))
+        if hot.inputs:
+            self._touch(hot)
+            return
+        self._arm(hot)
+
+    async def _return(self, execution: ExecutionId, inputs: list[tuple[AnyInput, int]]) -> None:
+        try:
+            taken = await self.take([execution])
+        except StoreBusy:
+            return  # its messages and its wake time are in the store: a later look finds them
+        for given, position in inputs if taken else ():
+            if not position:  # messages are found in the inbox
+                self.deliver(execution, given)
+
+    async def _fetch(self, hot: Hot, done: Stepped) -> None:
+        """Bring the large values that the step lacked into memory, and go on (day-one 29)."""
+        found = await self._store.blobs(hot.tenant, list(done.needs))
+        missing = done.needs - found.keys()
+        if missing:
+            self._quarantine(hot, Refused(f"The store has lost {len(missing)} large values.", code="store.damaged"))
+            return
+        for digest, body in found.items():
+            self._resident.put(digest, body)
+        if not done.at_rest:
+            hot.inputs.insert(0, (events.Continue(), 0))
+        self._touch(hot)
+
+    def _answer(self, hot: Hot) -> None:
+        futures = self._outcomes.pop(hot.id, ())
+        if not futures:
+            return
+        if handle_digest(hot.execution.output) is None:
+            settle(futures, hot, decode_value(hot.execution.output))
+        else:
+            self._background(self._answer_large(futures, hot))
+
+    async def _answer_large(self, futures: Iterable[asyncio.Future[Outcome]], hot: Hot) -> None:
+        settle(futures, hot, await self.read(hot.tenant, hot.execution.output))
+
+    async def read(self, tenant: str, raw: Any) -> Any:
+        """A value as the journal has it, decoded, wherever its bytes lie."""
+        digest = handle_digest(raw)
+        return decode_value(raw if digest is None else await self._blob(tenant, digest))
+
+    async def _blob(self, tenant: str, digest: bytes) -> bytes:
+        body = self._resident.body(digest)
+        if body is None:
+            found = await self._store.blobs(tenant, [digest])
+            if digest not in found:
+                raise Refused("A large value is gone from the store.", code="store.damaged")
+            body = found[digest]
+            self._resident.put(digest, body)
+        return body
+
+    # -- when something goes wrong ------------------------------------------------------------------------------------
+
+    async def _commit_failed(self, stepped: list[tuple[Hot, Stepped, list[tuple[AnyInput, int]]]], error: StoreError) -> None:
+        """Nothing of the turn is durable: fold these executions again and give them the same inputs once more."""
+        log.warning("commit of %d executions failed: %s (%s)", len(stepped), error.message, error.code)
+        self._busy += 1
+        if not isinstance(error, StoreBusy) or self._busy > BUSY_MAX:
+            self._fail(error)
+            return
+        for hot, _, taking in stepped:
+            if self._hot.get(hot.id) is not hot:
+                continue
+            untaken = {id(given) for given, _ in taking}
+            arrived = [entry for entry in hot.inputs if id(entry[0]) not in untaken]
+            if hot.start is None:
+                await self._fold(hot)
+            else:
+                hot.begin_anew(Execution(), self._resident)
+            hot.inputs = [*taking, *arrived]
+            self._touch(hot)
+
+    def _quarantine(self, hot: Hot, error: BaseException) -> None:
+        """One execution cannot go on here. It is set aside as it is on disk; all others go on."""
+        log.error("%s is set aside: %r", hot.text, error, exc_info=error)
+        self._forget(hot)
+        self.attempts.abandon(hot.id)
+        if hot.future is not None and not hot.future.done():
+            hot.future.set_exception(error)
+        for future in self._outcomes.pop(hot.id, ()):
+            if not future.done():
+                future.set_exception(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """The home cannot go on: everybody who waits hears why. What was committed is safe."""
+        if self._failed is not None:
+            return
+        self._failed = error
+        log.error("the home stops: %r", error)
+        for hot in self._hot.values():
+            if hot.future is not None and not hot.future.done():
+                hot.future.set_exception(error)
+        for futures in self._outcomes.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    def _forget(self, hot: Hot) -> None:
+        self._hot.pop(hot.id, None)
+        self._dirty.pop(hot.id, None)
+
+    async def _started_before(self, hot: Hot) -> None:
+        """Another start with this idempotency key was first: that one is the answer, if it asked for the same (rule 55)."""
+        self._forget(hot)
+        assert hot.start is not None
+        future = hot.future
+        assert future is not None
+        keyed = await self._store.keyed(hot.tenant, hot.workflow, hot.start.key) if hot.start.key else None
+        if keyed is None:
+            future.set_result(hot.id)  # the same id was started before: that is this one
+        elif keyed.fingerprint != hot.start.fingerprint:
+            future.set_exception(start_conflict(hot.start.key, keyed.execution))
+        else:
+            future.set_result(keyed.execution)
+
+    # -- loading ------------------------------------------------------------------------------------------------------
+
+    async def _load(self, row: Row) -> None:
+        try:
+            loaded = await self.plans.get(await definition_of(self._store, row))
+        except PerdureError as error:
+            log.error("cannot go on with %s: %s", id_text(row.execution), error.message)
+            await self._let_go(row, error)
+            return
+        hot = Hot(row.execution, row.tenant, row.workflow, loaded, row.epoch, self._resident)
+        self._hot[hot.id] = hot
+        try:
+            await self._fold(hot)
+            for message in await self._store.inbox(row.execution):
+                self._accept(hot, message.position, message.message)
+        except (StoreDamaged, msgspec.MsgspecError, KeyError) as error:  # what is stored of this one cannot be read
+            self._quarantine(hot, error)
+            return
+        if hot.execution.seq:
+            # A claimed row names the home before: none when that one let it go in good order.
+            hot.inputs.insert(0, (events.Recovered(crashed=row.home != "", worker=self.worker), 0))
+            hot.note(hot.index.take_due(hot.execution, self._clock.now()))
+        self._touch(hot)
+
+    async def _let_go(self, row: Row, error: PerdureError) -> None:
+        """This worker lacks what the execution needs: give it back, without a wake time, so that it is not taken at once.
+
+        One that comes back all the same, since a message waits for it, is held for a while: or it would be all we look at.
+        """
+        for future in self._outcomes.pop(row.execution, ()):
+            if not future.done():
+                future.set_exception(error)
+        if row.execution in self._lacking:
+            self._lacking[row.execution] = (self._clock.monotonic() + HELD_SECONDS, row)
+            return
+        self._lacking[row.execution] = None
+        await self._release(row)
+
+    async def _release(self, row: Row) -> None:
+        turn = Turn(
+            execution=row.execution, epoch=row.epoch, first_seq=row.seq + 1, count=0, at=self._clock.now(), level=row.level,
+            body=b"", status=row.status, release=True,
+        )  # fmt: skip
+        await patiently(lambda: self._store.commit(Batch(turns=[turn])))
+
+    async def _release_held(self) -> None:
+        now = self._clock.monotonic()
+        for execution, held in list(self._lacking.items()):
+            if held is not None and held[0] <= now:
+                self._lacking[execution] = None
+                await self._release(held[1])
+
+    async def _fold(self, hot: Hot) -> None:
+        execution, hot.snapshot_seq = await folded(self._store, hot.id)
+        hot.begin_anew(execution, self._resident)
+
+    # -- messages and time --------------------------------------------------------------------------------------------
+
+    async def _polls(self) -> None:
+        """Look for what other processes left for us, and for executions that nobody has."""
+        period = self._settings.inbox_poll / 1_000_000
+        try:
+            while True:
+                await asyncio.sleep(period)
+                await self.poll()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+            self._fail(error)
+
+    async def poll(self) -> None:
+        """One look at the inbox, and for adopters one at what is free."""
+        try:
+            if await self._store.changed():
+                await self.take_messages()
+            if self._adopts and not self._closing:
+                await self.take()
+                await self._release_held()
+        except StoreBusy as busy:
+            log.warning("the store is busy: %s", busy.message)
+
+    async def take_messages(self) -> None:
+        """Hand the messages that have arrived to the executions that are here."""
+        after = 0
+        while True:
+            page = await self._store.arrived(self.worker, limit=MESSAGES_PAGE, after=after)
+            for arrived in page:
+                hot = self._hot.get(arrived.message.execution)
+                if hot is not None and arrived.position not in self._delivered:
+                    self._accept(hot, arrived.position, arrived.message)
+                    self._touch(hot)
+            if len(page) < MESSAGES_PAGE:
+                return
+            after = page[-1].position
+
+    def _accept(self, hot: Hot, position: int, message: Message) -> None:
+        self._delivered.add(position)
+        hot.inputs.append((msgspec.msgpack.decode(message.body, type=AnyInput), position))
+
+    def _arm(self, hot: Hot) -> None:
+        """Have the execution's earliest timer ring. One entry an execution and due time, however often it is stepped."""
+        due = hot.index.next_due(hot.execution)
+        if due is None or due == hot.armed:
+            return
+        hot.armed = due
+        self._alarms.set(
+            due, hot.id, lambda: ((each.armed, each.id) for each in self._hot.values() if each.armed), len(self._hot)
+        )
+
+    def _ring(self, execution: ExecutionId) -> None:
+        hot = self._hot.get(execution)
+        if hot is None:
+            return
+        hot.armed = 0
+        due = hot.index.take_due(hot.execution, self._clock.now())
+        if due:
+            hot.note(due)
+            self._touch(hot)
+        else:
+            self._arm(hot)
+
+
+def start_conflict(key: str, execution: ExecutionId) -> StartConflict:
+    return StartConflict(
+        f"The idempotency key {key!r} started {id_text(execution)} before, with another payload.",
+        remedy="Use a new key for a new request; repeat a request with exactly its first payload.",
+    )
