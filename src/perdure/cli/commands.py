@@ -1,0 +1,268 @@
+"""The commands and their options, and nothing else: what each does stands in the file of its group."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+from typer.core import TyperGroup
+
+from perdure.cli.exits import INTERRUPTED, REFUSED, broken, pipe_closed, refuse, say
+from perdure.errors import PerdureError
+
+
+class Commands(TyperGroup):
+    """All commands; none of them minds when who reads its output has gone."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return pipe_closed()
+        return code
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="perdure", help="Durable workflows that finish.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+
+Store = Annotated[str | None, Option("--store", help="The store's file (default: perdure.db, or PERDURE_STORE).")]
+Json = Annotated[bool, Option("--json", help="One JSON object a line, for scripts.")]
+Nodes = Annotated[list[str] | None, Option("--nodes", help="A file of nodes, besides the nodes.py beside the workflow.")]
+Ids = Annotated[list[str] | None, Argument(metavar="[ID]...")]
+Id = Annotated[str, Argument(metavar="ID", help="An execution's id, or its last four or more characters.")]
+Path = Annotated[str, Argument(metavar="PATH", help="The node, as `perdure show` names it.")]
+NoWait = Annotated[bool, Option("--no-wait", help="Leave with exit code 4 when only a person can move it on.")]
+Reason = Annotated[str, Option("--reason", help="Why; kept in the journal.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from perdure import __version__
+
+        print(f"perdure {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    verbose: Annotated[bool, Option("--verbose", help="Say more on stderr.")] = False,
+) -> None:
+    from perdure.cli.logs import log_to_stderr
+
+    log_to_stderr(verbose=verbose)
+
+
+@app.command()
+def run(
+    file: Annotated[str, Argument(metavar="FILE", help="The workflow, YAML or JSON.")],
+    input: Annotated[str, Option("--input", help="JSON, @file, or @- for standard input.")] = "{}",
+    store: Store = None,
+    key: Annotated[str, Option("--key", help="Idempotency key: the same key and input start one execution.")] = "",
+    priority: Annotated[int, Option("--priority", min=0, max=5, help="1 (first) to 5; 0: the workflow's own.")] = 0,
+    nodes: Nodes = None,
+    no_wait: NoWait = False,
+    json: Json = False,
+    plain: Annotated[bool, Option("--plain", help="Plain lines also on a terminal.")] = False,
+) -> int:
+    """Start a workflow and follow it to its end.
+
+    Exit codes: 0 succeeded, 1 failed, 2 refused, 3 cancelled or timed out, 4 waits for a person (--no-wait), 130 Ctrl-C.
+    """
+    from perdure.cli import running
+
+    return running.run(
+        file, input=input, store=store, key=key, priority=priority, nodes=tuple(nodes or ()), no_wait=no_wait, json=json,
+        plain=plain,
+    )  # fmt: skip
+
+
+@app.command()
+def resume(
+    ids: Ids = None, store: Store = None, nodes: Nodes = None, no_wait: NoWait = False, json: Json = False,
+    plain: Annotated[bool, Option("--plain", help="Plain lines also on a terminal.")] = False,
+) -> int:  # fmt: skip
+    """Go on with interrupted executions: these, or all."""
+    from perdure.cli import running
+
+    return running.resume(tuple(ids or ()), store=store, nodes=tuple(nodes or ()), no_wait=no_wait, json=json, plain=plain)
+
+
+@app.command()
+def check(
+    files: Annotated[list[str] | None, Argument(metavar="FILE...")] = None,
+    nodes: Nodes = None,
+    json: Json = False,
+    codes: Annotated[bool, Option("--codes", help="List all fault codes.")] = False,
+    schema: Annotated[bool, Option("--schema", help="Print the JSON Schema of definitions.")] = False,
+    save: Annotated[bool, Option("--save", help="Keep them in the store, to be started by name.")] = False,
+    store: Store = None,
+) -> int:
+    """Check definitions, reporting all faults at once."""
+    from perdure.cli import checking
+
+    return checking.check(
+        tuple(files or ()), nodes=tuple(nodes or ()), json=json, codes=codes, schema=schema, save=save, store=store
+    )
+
+
+@app.command("nodes")
+def nodes_(name: Annotated[str, Argument(help="One node type, in full.")] = "", nodes: Nodes = None, json: Json = False) -> int:
+    """The catalogue of node types."""
+    from perdure.cli import checking
+
+    return checking.catalogue(name, nodes=tuple(nodes or ()), json=json)
+
+
+@app.command("list")
+def list_(
+    store: Store = None,
+    status: Annotated[list[str] | None, Option("--status", help="Only these.")] = None,
+    workflow: Annotated[str | None, Option("--workflow", help="Only of this workflow.")] = None,
+    limit: Annotated[int, Option("--limit", min=1, max=100_000, help="At most so many.")] = 50,
+    json: Json = False,
+) -> int:
+    """Executions, newest first."""
+    from perdure.cli import looking
+
+    return looking.list_executions(store, statuses=status, workflow=workflow, limit=limit, json=json)
+
+
+@app.command()
+def show(
+    id: Id, store: Store = None, json: Json = False,
+    full: Annotated[bool, Option("--full", help="With --json: large values too, not only their size.")] = False,
+) -> int:  # fmt: skip
+    """One execution: its nodes and its timeline.
+
+    With --json: its journal, a step a line.
+    """
+    from perdure.cli import looking
+
+    return looking.show(id, store, json=json, full=full)
+
+
+@app.command()
+def incidents(store: Store = None, json: Json = False) -> int:
+    """Nodes that are parked and wait for an operator."""
+    from perdure.cli import looking
+
+    return looking.incidents(store, json=json)
+
+
+@app.command()
+def signal(
+    id: Id,
+    name: Annotated[str, Argument(metavar="NAME", help="The signal's name.")],
+    payload: Annotated[str, Option("--payload", help="JSON, @file or @-.")] = "null",
+    key: Annotated[str, Option("--key", help="The key that the wait names.")] = "",
+    path: Annotated[str, Option("--path", help="Only to this node.")] = "",
+    signal_id: Annotated[str, Option("--id", help="The same id twice is one signal.")] = "",
+    store: Store = None,
+) -> int:
+    """Send a signal to an execution."""
+    from perdure.cli import acting
+
+    return acting.signal(id, name, store, payload=payload, key=key, path=path, signal_id=signal_id)
+
+
+@app.command()
+def cancel(
+    id: Id, store: Store = None, reason: Reason = "",
+    terminate: Annotated[bool, Option("--terminate", help="At once, without any cleanup.")] = False,
+    nodes: Nodes = None,
+) -> int:  # fmt: skip
+    """Cancel an execution."""
+    from perdure.cli import acting
+
+    return acting.cancel(id, store, reason=reason, terminate=terminate, nodes=tuple(nodes or ()))
+
+
+@app.command()
+def retry(
+    id: Id, path: Path, store: Store = None, reason: Reason = "",
+    input: Annotated[str, Option("--input", help="Other parameters than before: JSON, @file or @-.")] = "",
+) -> int:  # fmt: skip
+    """Try a parked node again."""
+    from perdure.cli import acting
+
+    return acting.operate(id, "retry", path, store, value=input, option="--input", reason=reason)
+
+
+@app.command()
+def complete(
+    id: Id, path: Path, store: Store = None, reason: Reason = "",
+    output: Annotated[str, Option("--output", help="The node's output: JSON, @file or @-.")] = "null",
+) -> int:  # fmt: skip
+    """Complete a parked node with an output."""
+    from perdure.cli import acting
+
+    return acting.operate(id, "complete", path, store, value=output, option="--output", reason=reason)
+
+
+@app.command()
+def fail(id: Id, path: Path, store: Store = None, reason: Reason = "") -> int:
+    """Let a parked node fail."""
+    from perdure.cli import acting
+
+    return acting.operate(id, "fail", path, store, value="", option="", reason=reason)
+
+
+@app.command()
+def verify(
+    store: Store = None, json: Json = False,
+    deep: Annotated[bool, Option("--deep", help="Also step every recorded input again and compare.")] = False,
+    nodes: Nodes = None,
+) -> int:  # fmt: skip
+    """Check everything that is stored against itself."""
+    from perdure.cli import looking
+
+    return looking.verify(store, json=json, deep=deep, nodes=tuple(nodes or ()))
+
+
+@app.command("import")
+def import_(
+    format: Annotated[str, Argument(metavar="FORMAT", help="wfformat.")],
+    file: Annotated[str, Argument(metavar="FILE")],
+    output: Annotated[str, Option("-o", "--output", help="Where to write the definition; none: standard output.")] = "",
+    scale: Annotated[float, Option("--scale", help="Recorded seconds become so many.")] = 0.01,
+    as_: Annotated[str, Option("--as", help="The node type of a task: delay or science.task.")] = "delay",
+    name: Annotated[str, Option("--name", help="The workflow's name.")] = "",
+) -> int:
+    """Make a definition of a recorded scientific workflow."""
+    from perdure.cli import checking
+
+    return checking.import_document(format, file, output=output, scale=scale, node_type=as_, name=name)
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Carry out a command line; its exit code. Nothing that people can cause ends in a traceback."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        return int(code or 0)
+    except PerdureError as error:
+        return refuse(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last one who can say something
+        return _usage(error) if _is_usage(error) else broken(error)
+
+
+def _is_usage(error: Exception) -> bool:
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _usage(error: Exception) -> int:
+    """A command line that cannot be read: what was expected, and exit code 2."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(error.format_message())  # type: ignore[attr-defined]  # as below
+        return REFUSED
+    say(f"error: {error.format_message()}")  # type: ignore[attr-defined]  # click's UsageError, wherever typer keeps it
+    say("  `perdure --help` lists the commands, `perdure COMMAND --help` their options.")
+    return REFUSED
