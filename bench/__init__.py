@@ -1,0 +1,1 @@
+"""Benchmarks: whole runs of whole engines, never timed tests."""

@@ -1,0 +1,33 @@
+"""The effects that the benchmarks run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import cache, lru_cache
+
+from perdure import Context, node
+
+
+@lru_cache
+def _text(size: int) -> str:
+    return "x" * size
+
+
+@node("bench.effect", title="No-op")
+async def effect(size: int, number: int) -> str:
+    """Returns a text of `size` characters."""
+    return _text(size)
+
+
+@cache
+def _opened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+@node("bench.entry", title="An entry in a ledger")
+async def entry(ledger: str, context: Context) -> str:
+    """Appends its effect key to a file in one write, then waits a little, differently each time."""
+    os.write(_opened(ledger), context.key.encode() + b"\n")
+    await asyncio.sleep((hash(context.key) % 10) / 1_000)
+    return context.key

@@ -1,0 +1,67 @@
+"""The benchmarks run, in small: what they measure is theirs, that they measure something is tested here."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from bench.__main__ import MEASURES, _rows  # noqa: E402 - as above
+
+from bench import recovery, workloads  # noqa: E402 - the folder is no installed package
+
+
+@pytest.mark.parametrize("name", ["chain", "fan_out_100", "fan_out_1000", "loop", "flushes"])
+def test_a_workload_gives_a_figure(name: str, tmp_path: Path) -> None:
+    """Each workload carries its executions to success and gives a positive number."""
+    small = {
+        "chain": {"executions": 3, "length": 3, "in_flight": 2},
+        "fan_out_100": {"executions": 2, "width": 5},
+        "fan_out_1000": {"width": 10},
+        "loop": {"iterations": 5},
+        "flushes": {"executions": 3, "length": 3, "in_flight": 3},
+    }
+    figure = asyncio.run(getattr(workloads, name)(tmp_path, **small[name]))
+    assert figure > 0
+
+
+def test_every_step_is_flushed_to_the_disk_before_the_next(tmp_path: Path) -> None:
+    """One execution alone: each of its commits is a flush of its own, so a chain of five needs at least six."""
+    flushes = asyncio.run(workloads.flushes(tmp_path, executions=1, length=5, in_flight=1))
+    assert flushes * 5 >= 6
+
+
+def test_latency_gives_every_round_sorted(tmp_path: Path) -> None:
+    """p50 and p99 are read off a sorted list of all rounds."""
+    taken = asyncio.run(workloads.latency(tmp_path, rounds=5))
+    assert len(taken) == 5
+    assert taken == sorted(taken)
+
+
+def test_sleepers_leave_memory_and_are_counted(tmp_path: Path) -> None:
+    """Executions that only wait are started at some rate and weigh something."""
+    rate, weight = asyncio.run(workloads.sleepers(tmp_path, executions=40, in_flight=20))
+    assert rate > 0
+    assert weight >= 0
+
+
+def test_recovery_loses_nothing_and_records_nothing_twice(tmp_path: Path) -> None:
+    """The measured kill is a real one, and its audit finds what the figure claims."""
+    found = recovery.measure(tmp_path, executions=30)
+    assert (found.lost, found.twice) == (0, 0)
+    assert found.first_effect > 0
+
+
+def test_results_have_the_published_shape() -> None:
+    """`bench/results/latest.json` is a list of flat rows that other tools read."""
+    (row,) = _rows({("chain", "throughput", "steps/s"): [1.0, 3.0, 2.0]})
+    assert row["median"] == 2.0
+    assert set(row) == {
+        "workload", "engine", "store", "durability", "metric", "unit", "median", "min", "max", "payload_bytes", "node_kind",
+    }  # fmt: skip
+    assert next(iter(MEASURES)) == "chain"
