@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import apprise
 from pydantic import Field
 
 from perdure.definition.spec import Example
 from perdure.nodes.decorator import node, work_of
 from perdure.nodes.work import Context, Failed
+
+if TYPE_CHECKING:
+    import apprise
 
 TARGETS_MAX = 50  # one thread each while sending; a mailing belongs in a service made for it
 CHANNEL_DEPTH_MAX = 5  # a channel may name channels
@@ -76,6 +78,8 @@ def notify(
     """
     if not title and not body:
         raise Failed("params.invalid", "Expected a title or a body, but got neither", category="validation", retryable=False)
+    import apprise  # a hundred services: loaded by the process that sends, not by everyone who reads a workflow
+
     addresses = _addresses([to] if isinstance(to, str) else to, context.options.get(CHANNELS) or {})
     asset = apprise.AppriseAsset(
         storage_mode=apprise.PersistentStoreMode.MEMORY, secure_logging=True, plugin_paths=[], service_timeout=0
