@@ -157,7 +157,7 @@ SCENARIOS: tuple[Scenario, ...] = (
                 "tell": {"type": "emit", "after": "read", "event": "counted", "data": "${ nodes.read }"},
                 "last": act("tell", seconds=1, gives="${ nodes.read }"),
             },
-            vars={"total": {"value": 30, "merge": "sum"}},
+            vars={"total": {"value": 30, "merge": "last"}},
             output="${ nodes.last }",
         ),
     ),

@@ -101,7 +101,7 @@ def failure_lines(failure: Failure | Mapping[str, Any], *, indent: str = "") -> 
     lines += [f"{indent}  {line}" for line in detail[:DETAIL_LINES_MAX]]
     if len(detail) > DETAIL_LINES_MAX:
         lines.append(f"{indent}  … ({len(detail) - DETAIL_LINES_MAX} more lines)")
-    attempts = error.get("attempts") or ()
+    attempts = (error.get("attempts") or ())[:-1]  # the last one is the failure itself
     if attempts:
         lines.append(f"{indent}  earlier attempts:")
         lines += [f"{indent}    {each['attempt']}. {each['code']}: {one_line(each['title'])}" for each in attempts]
