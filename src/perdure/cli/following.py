@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-import signal
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 
 from perdure.app import Engine, open_engine
 from perdure.cli import exits
+from perdure.cli.interruption import Interruption
 from perdure.cli.view import View
 from perdure.clock import MICROSECONDS, SystemClock
 from perdure.engine import events
@@ -90,7 +90,6 @@ class Following:
         self._said: PerdureError | None = None
         self._clock = SystemClock()
         self._unheard: dict[ExecutionId, deque[LogLine]] = defaultdict(deque)  # of what runs and is not followed yet
-        self._terminated = False
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -104,10 +103,10 @@ class Following:
     def until_interrupted(self, work: Callable[[], Coroutine[Any, Any, int]]) -> int:
         """Run to the end; or until Ctrl-C or SIGTERM: then all stays durable, and a line each says how to go on."""
         try:
-            return asyncio.run(self._terminable(work))
-        except (KeyboardInterrupt, asyncio.CancelledError):
+            return asyncio.run(Interruption(self._stopped).run(work))
+        except KeyboardInterrupt:  # it came before the loop began
             self._stopped()
-            return exits.TERMINATED if self._terminated else exits.INTERRUPTED
+            return exits.INTERRUPTED
         except BrokenPipeError:
             self._stopped()
             raise
@@ -116,19 +115,10 @@ class Following:
 
     def _stopped(self) -> None:
         self._view.close()
-        for followed in self._followed.values():
+        stopped = list(self._followed.values())
+        self._followed.clear()
+        for followed in stopped:
             exits.say(f"stopped, and kept; go on with: perdure resume {followed.text}{self._option}")
-
-    async def _terminable(self, work: Callable[[], Coroutine[Any, Any, int]]) -> int:
-        task = asyncio.current_task()
-        assert task is not None, "a coroutine runs in a task"
-
-        def terminate() -> None:
-            self._terminated = True
-            task.cancel()
-
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
-        return await work()
 
     # -- who is followed ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -40,8 +41,9 @@ class LiveView:
         self._watched: dict[ExecutionId, Watched] = {}
         self._clock = SystemClock()
         self._live = Live(
-            console=self._console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._render, transient=True
-        )
+            console=self._console, refresh_per_second=REFRESHES_A_SECOND, get_renderable=self._render, transient=True,
+            redirect_stderr=sys.stderr.isatty(),  # else it is meant to go elsewhere
+        )  # fmt: skip
 
     def follow(self, execution: ExecutionId, plan: Plan) -> None:
         self._watched[execution] = Watched(plan)
@@ -80,8 +82,8 @@ class LiveView:
         every = list(self._watched.values())
         room = max(3, self._console.size.height - LINES_BESIDE)
         if len(every) == 1:
-            return Group(self.table(every[0], room), Text(self.progress(every[0]), style="dim"))
-        return Group(*(Text(f"{watched.plan.name}  {self.progress(watched)}") for watched in every[:room]))
+            return Group(self.table(every[0], room), _cut(self.progress(every[0]), style="dim"))
+        return Group(*(_cut(f"{watched.plan.name}  {self.progress(watched)}") for watched in every[:room]))
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
@@ -136,6 +138,11 @@ def chosen(watched: Watched, room: int) -> list[str]:
     picked |= dict.fromkeys(name for name in names if name not in instances)
     first = set(list(picked)[:room])
     return [name for name in names if name in first]
+
+
+def _cut(line: str, style: str = "") -> Text:
+    """A line that never takes two, whatever the terminal's width."""
+    return Text(line, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _instances(watched: Watched) -> Mapping[str, Instance]:
