@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.definition import Catalog, read_definition
+from perdure.definition.checks.subject import near
 
 Codes = list[str]
 T = "{type: transform, to: 1"
@@ -503,3 +504,8 @@ def test_nested_containers_up_to_the_limit(catalog: Catalog) -> None:
     for depth in range(31, 0, -1):
         inner = f"{{type: loop, over: [1], body: {{nodes: {{n{depth}: {inner}}}}}}}"
     assert codes(f"n0: {inner}", catalog) == []
+
+
+def test_a_suggestion_is_made_once() -> None:
+    """A node type stands in the format and in the catalogue; who mistypes it is offered it once."""
+    assert near("transfrom", ["transform", "log", "transform"]) == "Did you mean `transform`?"

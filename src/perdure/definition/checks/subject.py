@@ -65,7 +65,8 @@ def near(name: str, known: Iterable[str]) -> str:
     """“Did you mean …?” for a name that is not known, or an empty text."""
     if len(name) > 80:
         return ""
-    close = get_close_matches(name, [each for each in list(known)[:2_000] if abs(len(each) - len(name)) < 8], n=2, cutoff=0.6)
+    once = list(dict.fromkeys(known))[:2_000]  # a type may stand in the format and in the catalogue
+    close = get_close_matches(name, [each for each in once if abs(len(each) - len(name)) < 8], n=2, cutoff=0.6)
     return f"Did you mean {' or '.join(f'`{each}`' for each in close)}?" if close else ""
 
 
