@@ -29,6 +29,9 @@ _NOT_FINITE = re.compile(r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z")
 _DIGITS_MAX = 400  # more digits than any number we keep; Python's own conversion is quadratic
 
 
+TOO_DEEP = f"Expected at most {DEPTH_MAX} levels of nesting, but this goes deeper."
+
+
 class Finding(Exception):
     """One thing wrong in the text: the fault's code, path, message and place."""
 
@@ -133,9 +136,7 @@ class YamlReader:
         if self._awaits_key():
             raise Finding("yaml.key", self._path(), "Expected a text as key, but got a list or mapping.", place)
         if len(self._stack) >= DEPTH_MAX:
-            raise Finding(
-                "document.too_deep", (), f"Expected at most {DEPTH_MAX} levels of nesting, but this goes deeper.", place
-            )
+            raise Finding("document.too_deep", (), TOO_DEEP, place)
         spot = Spot(*place, event.start_mark.index)
         spot.children = {}
         spot.keys = {} if isinstance(value, dict) else None
@@ -228,6 +229,8 @@ class YamlReader:
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+        if "nesting depth" in (error.problem or ""):  # the parser's own limit, which it meets while it reads ahead
+            return self._find("document.too_deep", TOO_DEEP, place)
         while_doing = f" {error.context}" if error.context else ""
         message = f"Expected well-formed YAML, but{while_doing} the parser says: {error.problem or 'unreadable'}."
         self._find("yaml.syntax", message, place, self._path() if self._stack else ())
