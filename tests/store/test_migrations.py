@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import StoreError, StoreTooNew
+from perdure.ids import ExecutionId
 from perdure.store import migrations
+from perdure.store.contract import Batch
 from perdure.store.migrations import Migration
 from perdure.store.sqlite import SqliteStore, connection, open_store
+from perdure.testing.stores.samples import LEVEL, NOW, RUNNING, WORKER, a_subscription, an_event, an_id
 
 
 def package(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, files: dict[str, str]) -> str:
@@ -89,11 +92,12 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytes
     """A store of an earlier release keeps its data and gets what it lacks, in one transaction."""
     path = tmp_path / "a.db"
     asyncio.run(open_store(path))
-    second = a_migration(2, "CREATE TABLE later (a INTEGER) STRICT; INSERT INTO later VALUES (7);")
-    monkeypatch.setattr(connection, "MIGRATIONS", (*connection.MIGRATIONS, second))
+    number = len(connection.MIGRATIONS) + 1
+    newer = a_migration(number, "CREATE TABLE later (a INTEGER) STRICT; INSERT INTO later VALUES (7);")
+    monkeypatch.setattr(connection, "MIGRATIONS", (*connection.MIGRATIONS, newer))
     store = asyncio.run(open_store(path))
     assert store.connection.execute("SELECT a FROM later").fetchall() == [(7,)]
-    assert store.connection.pragma("user_version") == 2
+    assert store.connection.pragma("user_version") == number
     asyncio.run(open_store(path))
     assert store.connection.execute("SELECT count(*) FROM later").fetchall() == [(1,)]
 
@@ -103,9 +107,42 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "a.db"
     asyncio.run(open_store(path))
     known = connection.MIGRATIONS
-    monkeypatch.setattr(connection, "MIGRATIONS", (*known, a_migration(2, "CREATE TABLE later (a); SELECT no_such_thing();")))
+    broken = a_migration(len(known) + 1, "CREATE TABLE later (a); SELECT no_such_thing();")
+    monkeypatch.setattr(connection, "MIGRATIONS", (*known, broken))
     with pytest.raises(StoreError, match="no_such_thing"):
         asyncio.run(open_store(path))
     monkeypatch.setattr(connection, "MIGRATIONS", known)
     store: SqliteStore = asyncio.run(open_store(path))
     assert store.connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'later'").fetchall() == [(0,)]
+
+
+def test_a_store_of_the_first_schema_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events and executions that were written before there were subscriptions are as they were, and can be waited for."""
+    path = tmp_path / "a.db"
+    known = connection.MIGRATIONS
+
+    async def write() -> ExecutionId:
+        store = await open_store(path)
+        # As the release of the first schema wrote it: none of its statements knows what came later.
+        execution = an_id()
+        columns = "execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key"
+        values = (execution, "default", "orders", b"d" * 32, NOW, NOW, 3, RUNNING, WORKER, 1, 2, LEVEL, "")
+        store.connection.execute(f"INSERT INTO executions ({columns}) VALUES ({', '.join('?' * len(values))})", values)
+        event = ("default", "e1", "order.paid", "/orders", "17", NOW, execution, b"{}")
+        columns = "tenant, id, type, source, subject, at, execution, body"
+        store.connection.execute(f"INSERT INTO events ({columns}) VALUES ({', '.join('?' * len(event))})", event)
+        await store.close()
+        return execution
+
+    async def read(execution: ExecutionId) -> None:
+        store = await open_store(path)
+        assert [event for _, event in await store.events(since=NOW)] == [an_event(execution)]
+        await store.commit(Batch(subscriptions=[a_subscription(execution)]))
+        assert await store.publish([an_event(None, "e1"), an_event(None, "e2")]) == [False, True]
+        assert [arrived.message.key for arrived in await store.inbox(execution)] == ["e2"]
+        assert await store.check() == []
+
+    monkeypatch.setattr(connection, "MIGRATIONS", known[:1])
+    execution = asyncio.run(write())
+    monkeypatch.setattr(connection, "MIGRATIONS", known)
+    asyncio.run(read(execution))

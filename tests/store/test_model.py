@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from perdure.ids import ExecutionId
-from perdure.store.contract import FIRST_FINAL, Batch, Message, Start, Store, Turn
+from perdure.store.contract import FIRST_FINAL, Batch, Event, LockClaim, Message, Start, Store, Turn
 from perdure.testing.stores import Place
 from perdure.testing.stores.samples import (
     LEVEL,
@@ -17,9 +17,12 @@ from perdure.testing.stores.samples import (
     RUNNING,
     SUCCEEDED,
     WAITING,
+    a_lock,
     a_message,
     a_start,
+    a_subscription,
     a_turn,
+    an_event,
     an_id,
 )
 from perdure.testing.stores.sqlite import MemoryPlace
@@ -27,6 +30,9 @@ from perdure.testing.stores.sqlite import MemoryPlace
 SEEDS = range(15)
 CALLS = 60
 WORKERS = ("w1", "w2", "w3")
+TYPES = ("paid", "sent")
+KEYS = ("till", "dock", "gate")
+PATHS = ("a", "b")
 
 
 @dataclass
@@ -41,8 +47,9 @@ class Known:
     status: int = RUNNING
     wake: int | None = None
     freed: bool = False  # by a worker that left: due at once
-    inbox: list[str] = field(default_factory=list)
-    accepted: set[str] = field(default_factory=set)
+    inbox: list[tuple[str, str]] = field(default_factory=list)  # sources and keys of messages
+    accepted: set[tuple[str, str]] = field(default_factory=set)
+    awaits: set[str] = field(default_factory=set)  # types of events
 
     @property
     def final(self) -> bool:
@@ -59,13 +66,19 @@ class Play:
         self.known: dict[ExecutionId, Known] = {}
         self.living: set[str] = set()
         self.epochs: dict[ExecutionId, int] = {}  # a home that went away believes in its old one
+        self.seen: dict[int, tuple[str, str]] = {}  # messages by their positions
+        self.log: dict[str, tuple[str, int]] = {}  # events by id: their types and times
+        self.held: dict[str, tuple[ExecutionId, str]] = {}  # locks by key
         self.now = NOW
         self.count = 0
 
     async def call(self) -> None:
         """One random call, and the comparison."""
         self.now += self.chance.randrange(3)
-        deeds = (self.commit, self.commit, self.commit, self.send, self.claim, self.claim, self.register, self.leave, self.die)
+        deeds = (
+            self.commit, self.commit, self.commit, self.send, self.publish, self.acquire, self.claim, self.claim, self.register,
+            self.leave, self.die,
+        )  # fmt: skip
         await self.chance.choice(deeds)()
         await self.compare()
 
@@ -108,15 +121,46 @@ class Play:
     async def send(self) -> None:
         messages = [a_message(each, f"{self.chance.randrange(4)}", at=self.now) for each in self.some(4)]
         answers = await self.store.send(messages)
-        assert answers == [self.accept(message) for message in messages]
+        assert answers == [self.accept(message.execution, message) for message in messages]
 
-    def accept(self, message: Message) -> bool:
-        known = self.known[message.execution]
-        if message.key in known.accepted:
+    def accept(self, execution: ExecutionId, message: Message) -> bool:
+        known = self.known[execution]
+        identity = (message.source, message.key)
+        if identity in known.accepted:
             return False
-        known.accepted.add(message.key)
-        known.inbox.append(message.key)
+        known.accepted.add(identity)
+        known.inbox.append(identity)
         return True
+
+    async def publish(self) -> None:
+        events = [self.event(None) for _ in range(self.chance.randrange(3))]
+        answers = await self.store.publish(events)
+        assert answers == [self.hear(event) for event in events]
+
+    def event(self, execution: ExecutionId | None) -> Event:
+        id_ = self.number() if self.chance.random() < 0.8 else self.chance.choice(sorted(self.log) or ["0"])
+        return an_event(execution, id_, type=self.chance.choice(TYPES), at=self.now, notice=id_.encode())
+
+    def hear(self, event: Event) -> bool:
+        if event.id in self.log:
+            return False
+        self.log[event.id] = (event.type, event.at)
+        for execution, known in self.known.items():
+            if event.type in known.awaits and not known.final:
+                self.accept(execution, a_message(execution, event.id, source="event"))
+        return True
+
+    async def acquire(self) -> None:
+        claims = [self.lock(execution) for execution in self.some(5)]
+        expected = []
+        for claim in claims:
+            if claim.key not in self.held and not self.known[claim.execution].final:
+                self.held[claim.key] = (claim.execution, claim.path)
+            expected.append(self.held.get(claim.key) == (claim.execution, claim.path))
+        assert await self.store.acquire(claims) == expected
+
+    def lock(self, execution: ExecutionId) -> LockClaim:
+        return a_lock(execution, self.chance.choice(KEYS), self.chance.choice(PATHS))
 
     async def claim(self) -> None:
         if not self.living:
@@ -158,7 +202,15 @@ class Play:
             for each in self.some(2)
             if turns
         ]
-        committed = await self.store.commit(Batch(starts=starts, turns=turns, messages=messages))
+        movers = [turn.execution for turn in turns]
+        batch = Batch(
+            starts=starts, turns=turns, messages=messages,
+            events=[self.event(each) for each in movers if self.chance.random() < 0.2],
+            subscriptions=[a_subscription(each, kind) for each in movers for kind in TYPES if self.chance.random() < 0.3],
+            unsubscriptions=[a_subscription(each, kind) for each in movers for kind in TYPES if self.chance.random() < 0.3],
+            unlocks=[self.lock(each) for each in movers if self.chance.random() < 0.5],
+        )  # fmt: skip
+        committed = await self.store.commit(batch)
 
         duplicates, fenced = set(), set()
         for start in starts:
@@ -174,13 +226,26 @@ class Play:
         for turn in turns[len(starts) :]:
             if turn.execution not in fenced:
                 self.apply(turn)
+        self.settle(batch, fenced | duplicates)
         for message in messages:
             if message.sender not in fenced | duplicates:
-                key = f"child-{message.key}"
-                known = self.known[message.execution]
-                if key not in known.accepted:
-                    known.accepted.add(key)
-                    known.inbox.append(message.key)
+                self.accept(message.execution, message)
+
+    def settle(self, batch: Batch, left_out: set[ExecutionId]) -> None:
+        """Locks are let go, waits end, waits begin, executions end, and then events are heard."""
+        for claim in batch.unlocks:
+            if claim.execution not in left_out and self.held.get(claim.key) == (claim.execution, claim.path):
+                del self.held[claim.key]
+        for ended in batch.unsubscriptions:
+            if ended.execution not in left_out:
+                self.known[ended.execution].awaits.discard(ended.type)
+        for begun in batch.subscriptions:
+            if begun.execution not in left_out:
+                self.known[begun.execution].awaits.add(begun.type)
+        self.held = {key: holder for key, holder in self.held.items() if not self.known[holder[0]].final}
+        for event in batch.events:
+            if event.execution not in left_out:
+                self.hear(event)
 
     def new(self) -> list[Start]:
         return [
@@ -195,6 +260,7 @@ class Play:
         known = self.known[id_]
         epoch = self.epochs[id_]
         inbox = await self.store.inbox(id_)
+        self.seen |= {arrived.position: (arrived.message.source, arrived.message.key) for arrived in inbox}
         taken = tuple(each.position for each in inbox if self.chance.random() < 0.5) if epoch == known.epoch else ()
         status = known.status if known.final else self.chance.choice((RUNNING, WAITING, WAITING, SUCCEEDED))
         wake = self.chance.choice((None, self.now + self.chance.randrange(20)))
@@ -209,7 +275,8 @@ class Play:
         known = self.known[turn.execution]
         known.seq += turn.count
         known.status = turn.status
-        del known.inbox[: len(turn.consumed)]
+        for position in turn.consumed:
+            known.inbox.remove(self.seen[position])
         if turn.release:
             known.home, known.wake, known.freed = "", turn.wake, False
 
@@ -222,15 +289,22 @@ class Play:
             assert (row.epoch, row.seq, row.status) == (known.epoch, known.seq, known.status)
             if not known.final or known.home in self.living:  # what is final loses its dead home when that is forgotten
                 assert row.home == known.home
-            assert len(await self.store.inbox(id_)) == len(known.inbox)
+            found = [arrived.message for arrived in await self.store.inbox(id_)]
+            assert [(message.source, message.key) for message in found] == known.inbox
             assert sum(step.count for step in await self.store.journal(id_)) == known.seq
+        log = {event.id: (event.type, event.at) for _, event in await self.store.events(limit=1_000)}
+        assert list(log.items()) == list(self.log.items())
+        since, wanted = self.now - self.chance.randrange(9), self.chance.choice(TYPES)
+        recent = [event.id for _, event in await self.store.events(type=wanted, since=since, limit=1_000)]
+        assert recent == [id_ for id_, (kind, at) in self.log.items() if kind == wanted and at >= since]
+        assert {key: await self.store.holder("default", key) for key in KEYS} == {key: self.held.get(key) for key in KEYS}
         alive = {worker.worker for worker in await self.store.workers() if worker.alive}
         assert alive == self.living
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_store_does_what_the_model_does(seed: int) -> None:
-    """After every one of many random calls, store and model agree on rows, journals, inboxes, claims and workers."""
+    """After every one of many random calls, store and model agree on rows, journals, inboxes, events, locks and workers."""
 
     async def play() -> None:
         place = MemoryPlace()

@@ -71,8 +71,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Something for an execution, deduplicated by (execution, source, key) for as long as the execution lives.
 
-    `source` is the kind of sender (`signal`, `operator`, `child`, `callback`), `key` its id there. `sender` is the execution
-    whose step sends it, None when it comes from outside: in a batch it is written only if that execution's turn is.
+    `source` is the kind of sender (`signal`, `operator`, `child`, `callback`, `event`), `key` its id there. `sender` is the
+    execution whose step sends it, None when it comes from outside: in a batch it is written only if that execution's turn is.
     """
 
     execution: ExecutionId
@@ -91,7 +91,11 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a workflow emitted: a row of the durable event log. `id` is unique per tenant; a repeat is dropped."""
+    """A row of the durable event log. `id` is unique per tenant; a repeat is dropped.
+
+    `execution` is the one whose step emitted it, None when it comes from outside. `notice` is the body of the message that
+    subscribers get; the log does not keep it.
+    """
 
     id: str
     tenant: str
@@ -99,8 +103,26 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     subject: str
     at: int
-    execution: ExecutionId
+    execution: ExecutionId | None
     body: bytes
+    notice: bytes = b""
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution waits for events of a type. It lasts until it is taken back or the execution has ended."""
+
+    tenant: str
+    type: str
+    execution: ExecutionId
+
+
+class LockClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance, named by (execution, path), wants a named mutex, or gives it back. One holder for (tenant, key)."""
+
+    tenant: str
+    key: str
+    execution: ExecutionId
+    path: str
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +143,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """All that one transaction writes. Blobs it names must be among `blobs` or already durable."""
+    """All that one transaction writes. Blobs it names must be among `blobs` or already durable.
+
+    Unsubscriptions take effect before subscriptions, and those before events: an execution that begins to wait in the commit of
+    an event gets it. Both are idempotent. `unlocks` let go of what exactly this (execution, path) holds, and of nothing else.
+    """
 
     starts: list[Start] = msgspec.field(default_factory=list)
     turns: list[Turn] = msgspec.field(default_factory=list)
@@ -129,6 +155,9 @@ class Batch(msgspec.Struct, kw_only=True):
     messages: list[Message] = msgspec.field(default_factory=list)
     events: list[Event] = msgspec.field(default_factory=list)
     snapshots: list[Snapshot] = msgspec.field(default_factory=list)
+    subscriptions: list[Subscription] = msgspec.field(default_factory=list)
+    unsubscriptions: list[Subscription] = msgspec.field(default_factory=list)
+    unlocks: list[LockClaim] = msgspec.field(default_factory=list)
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,8 +268,13 @@ class Store(Protocol):
         """Write all of it in one transaction that is on disk when this returns, or none of it (raises StoreError).
 
         Left out, and named in the answer: what belongs to a fenced execution or a duplicate start, which is its turns,
-        snapshots, events, the messages it sends and the children it starts (named as fenced). Messages to unknown executions
-        are dropped, repeats of messages and events too. Each position in `consumed` must be in the execution's inbox still.
+        snapshots, events, subscriptions, unlocks, the messages it sends and the children it starts (named as fenced). Messages
+        to unknown executions are dropped, repeats of messages and events too. Each position in `consumed` must be in the
+        execution's inbox still. Each event names the execution whose step emitted it; those from outside go by `publish`.
+
+        A new event reaches its subscribers in this transaction: each execution that is not final gets a message with source
+        `event`, the event's id as its key, and the event's notice as its body, accepted once like any other. An execution whose
+        status becomes final loses its subscriptions and its locks in this transaction.
 
         The one exception to all or nothing: rows that the database refuses for what they hold (a repeated first_seq, a text
         that is no Unicode, a consumed position that is gone). Then the batch is halved, by execution, until the guilty ones
@@ -318,10 +352,37 @@ class Store(Protocol):
         ...
 
     # -- events -------------------------------------------------------------------------------------------------------
+    async def publish(self, events: Sequence[Event]) -> list[bool]:
+        """Append events from outside, in a transaction of their own, and tell their subscribers; True per event that is new."""
+        ...
+
     async def events(
-        self, *, tenant: str = TENANT, type: str | None = None, after: int = 0, limit: int = 100
+        self,
+        *,
+        tenant: str = TENANT,
+        type: str | None = None,
+        after: int = 0,
+        since: int = 0,
+        limit: int = 100,
+        latest: bool = False,
     ) -> list[tuple[int, Event]]:
-        """Emitted events in the order of the log, each with its position."""
+        """Events in the order of the log, each with its position; `since`: only those whose `at` is not before it.
+
+        The first `limit` beyond position `after`, or with `latest` the last `limit` of them.
+        """
+        ...
+
+    # -- locks --------------------------------------------------------------------------------------------------------
+    async def acquire(self, claims: Sequence[LockClaim]) -> list[bool]:
+        """Take free locks, in one transaction; True where exactly this (execution, path) holds it now, or held it already.
+
+        False where another holds it; of several claims to one lock the first in the list wins. False also where the execution
+        is final or unknown: nobody would ever give the lock back.
+        """
+        ...
+
+    async def holder(self, tenant: str, key: str) -> tuple[ExecutionId, str] | None:
+        """The (execution, path) that holds a lock."""
         ...
 
     # -- workers ------------------------------------------------------------------------------------------------------

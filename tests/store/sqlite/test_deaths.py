@@ -18,12 +18,15 @@ from perdure.testing.stores.samples import (
     LEVEL,
     NOW,
     OTHER,
+    SUCCEEDED,
     WAITING,
     WORKER,
     a_blob,
+    a_lock,
     a_message,
     a_snapshot,
     a_start,
+    a_subscription,
     a_turn,
     an_event,
     an_id,
@@ -51,8 +54,26 @@ async def full_commit(store: SqliteStore, executions: list[ExecutionId]) -> None
             messages=[a_message(child, sender=one), a_message(three, "m2", sender=one)],
             events=[an_event(one)],
             snapshots=[a_snapshot(one)],
+            subscriptions=[a_subscription(two), a_subscription(new)],
+            unsubscriptions=[a_subscription(one, "other")],
+            unlocks=[a_lock(one)],
         )
     )
+
+
+async def end(store: SqliteStore, executions: list[ExecutionId]) -> None:
+    """A commit that ends an execution which waits for events and holds a lock."""
+    await store.commit(Batch(turns=[a_turn(executions[0], first_seq=3, status=SUCCEEDED, release=True)]))
+
+
+async def publish(store: SqliteStore, _executions: list[ExecutionId]) -> None:
+    """Two events from outside, which two executions wait for, one of them asleep."""
+    await store.publish([an_event(None, "one", type="other"), an_event(None, "two", type="other")])
+
+
+async def acquire(store: SqliteStore, executions: list[ExecutionId]) -> None:
+    """Two locks, one of which is taken."""
+    await store.acquire([a_lock(executions[1]), a_lock(executions[1], "one"), a_lock(executions[2], "two")])
 
 
 async def send(store: SqliteStore, executions: list[ExecutionId]) -> None:
@@ -76,7 +97,10 @@ async def leave(store: SqliteStore, _executions: list[ExecutionId]) -> None:
     await store.leave(WORKER)
 
 
-TABLES = ("executions", "wakes", "keys", "journal", "snapshots", "inbox", "accepted", "blobs", "events", "workers")
+TABLES = (
+    "executions", "wakes", "keys", "journal", "snapshots", "inbox", "accepted", "blobs", "events", "workers", "subscriptions",
+    "locks",
+)  # fmt: skip
 
 
 def content(path: Path) -> dict[str, list[object]]:
@@ -107,11 +131,18 @@ def in_a_child(path: Path, deed: Deed, deadly: int) -> tuple[bool, int]:
     return os.WIFSIGNALED(status), statements
 
 
+async def prepare(store: SqliteStore, executions: list[ExecutionId]) -> None:
+    """What the deeds find: a sleeper, a message, a lock, and two that wait for events."""
+    sleeper = await asleep(store, NOW + 50)
+    await store.send([a_message(executions[0])])
+    await store.acquire([a_lock(executions[0])])
+    await store.commit(Batch(subscriptions=[a_subscription(executions[0], "other"), a_subscription(sleeper, "other")]))
+
+
 async def _live(path: Path, deed: Deed, deadly: int, writer: int) -> None:
     store = await open_store(path)
     executions = await began(store, 3)
-    await asleep(store, NOW + 50)
-    await store.send([a_message(executions[0])])
+    await prepare(store, executions)
     count = 0
 
     def before_each(_cursor: object, _sql: str, _bindings: object) -> bool:
@@ -126,7 +157,7 @@ async def _live(path: Path, deed: Deed, deadly: int, writer: int) -> None:
     await deed(store, executions)
 
 
-@pytest.mark.parametrize("deed", [full_commit, send, claim, register, leave])
+@pytest.mark.parametrize("deed", [full_commit, end, send, publish, acquire, claim, register, leave])
 def test_a_kill_before_any_statement_leaves_all_or_nothing(tmp_path: Path, deed: Deed) -> None:
     """Killed before any of its statements, a call leaves exactly what was there before; only after the last all of it is."""
 
@@ -157,8 +188,8 @@ def test_a_crash_inside_a_commit_rolls_back_and_the_store_goes_on(tmp_path: Path
     async def crash() -> None:
         store = await open_store(tmp_path / "a.db")
         executions = await began(store, 3)
-        await store.send([a_message(executions[0])])
-        for deadly in range(2, 16):
+        await prepare(store, executions)
+        for deadly in range(2, 24):
             count = 0
 
             def before_each(_cursor: object, _sql: str, _bindings: object, deadly: int = deadly) -> bool:
@@ -175,6 +206,7 @@ def test_a_crash_inside_a_commit_rolls_back_and_the_store_goes_on(tmp_path: Path
             assert not store.connection.in_transaction
             assert [len(await store.journal(each)) for each in executions] == [1, 1, 1]
             assert await store.events() == []
+            assert await store.holder("default", "till") == (executions[0], "pay")
         await full_commit(store, executions)
         assert [len(await store.journal(each)) for each in executions] == [2, 2, 1]
 

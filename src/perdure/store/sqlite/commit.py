@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import apsw
 
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId
-from perdure.store.contract import Batch, Blob, Committed, ExecutionsRefused, Message, Start, Turn
+from perdure.store.contract import FIRST_FINAL, Batch, Blob, Committed, Event, ExecutionsRefused, Message, Start, Turn
 from perdure.store.sqlite.connection import REFUSALS, SQL, Database
+from perdure.store.sqlite.events import append_events, notify, subscribe, unsubscribe
 from perdure.store.sqlite.inbox import deliver
+from perdure.store.sqlite.locks import unlock
 
 BLOB_ROW_BYTES_MAX = 256 << 10  # larger bodies are files: a page cache and a log are no place for them
 
@@ -21,9 +23,14 @@ class _Displaced(Exception):
 
 def commit(database: Database, batch: Batch) -> Committed:
     """Write a batch (its large blobs are files already). Raises ExecutionsRefused, or the driver's error and writes nothing."""
+    if batch.events and any(event.execution is None for event in batch.events):
+        raise StoreError(
+            "Expected each event of a batch to name the execution that emitted it, but one names none.",
+            remedy="Publish events from outside on their own.",
+        )
     try:
         try:
-            committed = _write(database, batch)
+            committed, _ = _write(database, batch)
         except REFUSALS as refusal:
             committed = _write_halves(database, batch, refusal)
     except BaseException:
@@ -51,26 +58,29 @@ def is_file(database: Database, size: int) -> bool:
 
 
 # -- one transaction --------------------------------------------------------------------------------------------------
-def _write(database: Database, batch: Batch) -> Committed:
+def _write(database: Database, batch: Batch, told: Sequence[Event] = ()) -> tuple[Committed, list[Event]]:
+    """Write a batch, or what others leave of it; what became of it, and the events that are new in the log.
+
+    `told`: events of the same batch that were written ahead, which who begins to wait here gets too.
+    """
     try:
         with database.transaction:
-            _write_rows(database, batch)
-        return Committed()
+            return Committed(), _write_rows(database, batch, told)
     except _Displaced:
         pass
     # Under the lock nobody can move an epoch between finding out who was displaced and writing the rest.
     with database.transaction:
         fenced, duplicates = _find_displaced(database, batch)
         try:
-            _write_rows(database, _without(batch, fenced | duplicates))
+            fresh = _write_rows(database, _without(batch, fenced | duplicates), told)
         except _Displaced:
             raise StoreError(
                 "Expected a batch to start each execution once, but it names one twice.", remedy="Send one start per execution."
             ) from None
-    return Committed(fenced=fenced, duplicates=duplicates)
+    return Committed(fenced=fenced, duplicates=duplicates), fresh
 
 
-def _write_rows(database: Database, batch: Batch) -> None:
+def _write_rows(database: Database, batch: Batch, told: Sequence[Event]) -> list[Event]:
     if batch.starts:
         _start(database, batch.starts, batch.turns)
     if batch.turns:
@@ -79,10 +89,22 @@ def _write_rows(database: Database, batch: Batch) -> None:
         save_blobs(database, batch.blobs)
     if batch.snapshots:
         _save_snapshots(database, batch)
-    if batch.events:
-        _emit(database, batch)
+    if batch.unlocks:
+        unlock(database, batch.unlocks)
+    if batch.unsubscriptions:
+        unsubscribe(database, batch.unsubscriptions)
+    if batch.subscriptions:
+        subscribe(database, batch.subscriptions)
+    ended = [turn.execution for turn in batch.turns if turn.status >= FIRST_FINAL]
+    if ended:
+        _end(database, ended)
+    fresh = _emit(database, batch.events) if batch.events else []
+    heard = [*told, *fresh] if batch.subscriptions else fresh
+    if heard:
+        notify(database, heard)
     if batch.messages:
         _deliver(database, batch.messages)
+    return fresh
 
 
 def _start(database: Database, starts: list[Start], turns: list[Turn]) -> None:
@@ -136,12 +158,15 @@ def _save_snapshots(database: Database, batch: Batch) -> None:
     database.bytes += sum(len(each.body) for each in batch.snapshots)
 
 
-def _emit(database: Database, batch: Batch) -> None:
-    database.many(
-        SQL["emit"],
-        [(e.tenant, e.id, e.type, e.source, e.subject, e.at, e.execution, e.body) for e in batch.events],
-    )
-    database.bytes += sum(len(each.body) for each in batch.events)
+def _end(database: Database, ended: list[ExecutionId]) -> None:
+    """An execution that has ended waits for no event and holds no lock."""
+    executions = apsw.carray(tuple(ended))
+    database.all(SQL["end_subscriptions"], (executions,))
+    database.all(SQL["end_locks"], (executions,))
+
+
+def _emit(database: Database, events: list[Event]) -> list[Event]:
+    return [event for event, new in zip(events, append_events(database, events), strict=True) if new]
 
 
 def _deliver(database: Database, messages: list[Message]) -> None:
@@ -202,6 +227,9 @@ def _without(batch: Batch, left_out: Collection[ExecutionId]) -> Batch:
         messages=[message for message in batch.messages if message.sender not in left_out],
         events=[event for event in batch.events if event.execution not in left_out],
         snapshots=[snapshot for snapshot in batch.snapshots if snapshot.execution not in left_out],
+        subscriptions=[each for each in batch.subscriptions if each.execution not in left_out],
+        unsubscriptions=[each for each in batch.unsubscriptions if each.execution not in left_out],
+        unlocks=[claim for claim in batch.unlocks if claim.execution not in left_out],
     )
 
 
@@ -212,6 +240,7 @@ def _write_halves(database: Database, batch: Batch, refusal: BaseException) -> C
     refused: dict[ExecutionId, str] = {}
     fenced: set[ExecutionId] = set()
     duplicates: set[ExecutionId] = set()
+    told: list[Event] = []
     heap = [(_parties(batch), refusal)]
     while heap:
         parties, reason = heap.pop()
@@ -221,10 +250,11 @@ def _write_halves(database: Database, batch: Batch, refusal: BaseException) -> C
         middle = len(parties) // 2
         for half in (parties[:middle], parties[middle:]):
             try:
-                part = _write(database, _share(batch, set(half)))
+                part, fresh = _write(database, _share(batch, set(half)), told)
             except REFUSALS as error:
                 heap.append((half, error))
             else:
+                told += fresh
                 fenced |= part.fenced
                 duplicates |= part.duplicates
     committed = Committed(fenced=frozenset(fenced), duplicates=frozenset(duplicates))
@@ -245,7 +275,10 @@ def _write_blobs_alone(database: Database, blobs: list[Blob]) -> None:
 def _parties(batch: Batch) -> list[ExecutionId]:
     """The executions that write in a batch, in the order of their appearance: what each writes stands or falls together."""
     named = [start.parent or start.execution for start in batch.starts] + [turn.execution for turn in batch.turns]
-    named += [snapshot.execution for snapshot in batch.snapshots] + [event.execution for event in batch.events]
+    named += [snapshot.execution for snapshot in batch.snapshots]
+    named += [event.execution for event in batch.events if event.execution is not None]
+    named += [each.execution for each in batch.subscriptions + batch.unsubscriptions]
+    named += [claim.execution for claim in batch.unlocks]
     named += [message.sender or message.execution for message in batch.messages]
     return list(dict.fromkeys(named))
 
@@ -257,4 +290,7 @@ def _share(batch: Batch, parties: Collection[ExecutionId]) -> Batch:
         messages=[message for message in batch.messages if (message.sender or message.execution) in parties],
         events=[event for event in batch.events if event.execution in parties],
         snapshots=[snapshot for snapshot in batch.snapshots if snapshot.execution in parties],
+        subscriptions=[each for each in batch.subscriptions if each.execution in parties],
+        unsubscriptions=[each for each in batch.unsubscriptions if each.execution in parties],
+        unlocks=[claim for claim in batch.unlocks if claim.execution in parties],
     )

@@ -52,9 +52,68 @@ INSERT INTO snapshots (execution, tenant, seq, fold, body) VALUES (?, ?, ?, ?, ?
 ON CONFLICT (execution) DO UPDATE SET seq = excluded.seq, fold = excluded.fold, body = excluded.body;
 
 -- name: emit
--- Adds an event to the log; a repeat of an id is dropped.
+-- Adds an event to the log and answers with its id if it is new; a repeat of an id is dropped.
 INSERT INTO events (tenant, id, type, source, subject, at, execution, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (tenant, id) DO NOTHING;
+ON CONFLICT (tenant, id) DO NOTHING RETURNING tenant, id;
+
+-- name: subscribe
+-- Notes that an execution waits for events of a type.
+INSERT INTO subscriptions (tenant, type, execution) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: unsubscribe
+-- An execution waits for events of a type no more.
+DELETE FROM subscriptions WHERE tenant = ? AND type = ? AND execution = ?;
+
+-- name: awaited
+-- The type itself if anybody waits for its events: what most commits with events ask, to hear that nobody does.
+SELECT :tenant, :type WHERE EXISTS (SELECT 1 FROM subscriptions WHERE tenant = :tenant AND type = :type);
+
+-- name: notify
+-- Puts the notice of an event into the inbox of every execution that waits for its type and has not accepted it yet.
+INSERT INTO inbox (execution, tenant, source, key, sender, at, body)
+SELECT e.execution, e.tenant, 'event', :id, :sender, :at, :notice
+FROM subscriptions AS s CROSS JOIN executions AS e USING (execution)
+WHERE s.tenant = :tenant AND s.type = :type AND e.status < 6
+  AND NOT EXISTS (SELECT 1 FROM accepted AS a WHERE a.execution = e.execution AND a.source = 'event' AND a.key = :id);
+
+-- name: rouse_notified
+-- Makes the homeless among those due.
+INSERT INTO wakes (execution, tenant, priority, due, wake, arrived)
+SELECT e.execution, e.tenant, e.priority, :at, NULL, 1
+FROM subscriptions AS s CROSS JOIN executions AS e USING (execution)
+WHERE s.tenant = :tenant AND s.type = :type AND e.home = '' AND e.status < 6
+  AND NOT EXISTS (SELECT 1 FROM accepted AS a WHERE a.execution = e.execution AND a.source = 'event' AND a.key = :id)
+ON CONFLICT (execution) DO UPDATE SET due = min(due, excluded.due), arrived = 1;
+
+-- name: accept_notified
+-- Takes note that all of them got the event, last of the three: the other two tell by it who did not.
+INSERT INTO accepted (execution, source, key, tenant, at)
+SELECT e.execution, 'event', :id, e.tenant, :at
+FROM subscriptions AS s CROSS JOIN executions AS e USING (execution)
+WHERE s.tenant = :tenant AND s.type = :type AND e.status < 6
+ON CONFLICT (execution, source, key) DO NOTHING;
+
+-- name: end_subscriptions
+-- Executions that have ended (one array of ids) wait for nothing more.
+DELETE FROM subscriptions WHERE execution IN carray(?);
+
+-- name: take_lock
+-- Takes a lock for an execution that may go on; one that is taken already changes nothing.
+INSERT INTO locks (tenant, key, execution, path)
+SELECT :tenant, :key, execution, :path FROM executions WHERE execution = :execution AND status < 6
+ON CONFLICT (tenant, key) DO NOTHING;
+
+-- name: lock
+-- Who holds a lock.
+SELECT tenant, key, execution, path FROM locks WHERE tenant = ? AND key = ?;
+
+-- name: unlock
+-- Lets go of a lock, if exactly this instance holds it.
+DELETE FROM locks WHERE tenant = ? AND key = ? AND execution = ? AND path = ?;
+
+-- name: end_locks
+-- Executions that have ended (one array of ids) hold no locks any more.
+DELETE FROM locks WHERE execution IN carray(?);
 
 -- name: accept
 -- Takes note of a message and answers with its key if it is new.
@@ -196,15 +255,29 @@ SELECT digest, size, body FROM blobs WHERE tenant = ? AND digest IN carray(?);
 -- The large values that are files.
 SELECT DISTINCT digest, size FROM blobs WHERE body IS NULL;
 
+-- name: first_event_since
+-- Where in the log the first event of a type from a time on stands. The plus keeps the planner to the index by time.
+SELECT min(+position) FROM events WHERE tenant = ? AND type = ? AND at >= ?;
+
 -- name: events
 -- The event log of a tenant, in order.
 SELECT position, id, tenant, type, source, subject, at, execution, body FROM events
-WHERE tenant = ? AND position > ? ORDER BY position LIMIT ?;
+WHERE tenant = :tenant AND position > :after AND at >= :since ORDER BY position LIMIT :limit;
 
 -- name: events_of_type
--- The events of one type in the log of a tenant, in order.
+-- The events of one type in the log of a tenant, in order. The plus keeps the planner to positions, which are in order already.
 SELECT position, id, tenant, type, source, subject, at, execution, body FROM events
-WHERE tenant = ? AND type = ? AND position > ? ORDER BY position LIMIT ?;
+WHERE tenant = :tenant AND type = :type AND position > :after AND +at >= :since ORDER BY position LIMIT :limit;
+
+-- name: latest_events
+-- The end of the event log of a tenant, the newest first.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM events
+WHERE tenant = :tenant AND position > :after AND at >= :since ORDER BY position DESC LIMIT :limit;
+
+-- name: latest_events_of_type
+-- The last events of one type in the log of a tenant, the newest first. The plus as above.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM events
+WHERE tenant = :tenant AND type = :type AND position > :after AND +at >= :since ORDER BY position DESC LIMIT :limit;
 
 -- name: save_worker
 -- Makes a worker known.

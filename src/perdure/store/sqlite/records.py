@@ -1,4 +1,4 @@
-"""What is read row by row: executions, journals, snapshots, definitions, events."""
+"""What is read row by row: executions, journals, snapshots, definitions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure.ids import ExecutionId
-from perdure.store.contract import Definition, Event, JournalRow, KeyedStart, Row, Snapshot
+from perdure.store.contract import Definition, JournalRow, KeyedStart, Row, Snapshot
 from perdure.store.sqlite.connection import SQL, Database
 
 _AFTER_EVERY_ID = b"\xff" * 17
@@ -81,16 +81,3 @@ def find_definitions(database: Database, name: str, *, tenant: str) -> list[Defi
 def _read_definition(row: tuple[Any, ...]) -> Definition:
     digest, tenant, name, created, document, lock, origin = row
     return Definition(digest=digest, tenant=tenant, name=name, created=created, document=document, lock=lock, origin=origin)
-
-
-def read_events(database: Database, *, tenant: str, type: str | None, after: int, limit: int) -> list[tuple[int, Event]]:
-    if type is None:
-        rows = database.all(SQL["events"], (tenant, after, limit))
-    else:
-        rows = database.all(SQL["events_of_type"], (tenant, type, after, limit))
-    return [(row[0], _read_event(row[1:])) for row in rows]
-
-
-def _read_event(row: tuple[Any, ...]) -> Event:
-    key, tenant, kind, source, subject, at, execution, body = row
-    return Event(id=key, tenant=tenant, type=kind, source=source, subject=subject, at=at, execution=execution, body=body)

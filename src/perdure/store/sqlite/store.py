@@ -22,16 +22,18 @@ from perdure.store.contract import (
     Event,
     JournalRow,
     KeyedStart,
+    LockClaim,
     Message,
     Row,
     Snapshot,
     Usage,
     Worker,
 )
-from perdure.store.sqlite import claims, inbox, records
+from perdure.store.sqlite import claims, inbox, locks, records
 from perdure.store.sqlite.blobs import BlobFiles
 from perdure.store.sqlite.commit import commit, is_file, save_blobs
 from perdure.store.sqlite.connection import BUSY_TIMEOUT_MS, SQL, Database, connect
+from perdure.store.sqlite.events import publish, read_events
 from perdure.store.sqlite.presence import Presence
 
 
@@ -94,7 +96,7 @@ class SqliteStore:
             await self._write_files(batch.blobs)
         with self._database.errors:
             committed = commit(self._database, batch)
-        self._sent = self._sent or bool(batch.messages)
+        self._sent = self._sent or bool(batch.messages) or bool(batch.events)
         return committed
 
     # -- executions -------------------------------------------------------------------------------------------------------
@@ -187,11 +189,33 @@ class SqliteStore:
         return bodies
 
     # -- events -----------------------------------------------------------------------------------------------------------
+    async def publish(self, events: Sequence[Event]) -> list[bool]:
+        with self._database.errors:
+            answers = publish(self._database, events)
+        self._sent = self._sent or any(answers)
+        return answers
+
     async def events(
-        self, *, tenant: str = TENANT, type: str | None = None, after: int = 0, limit: int = 100
+        self,
+        *,
+        tenant: str = TENANT,
+        type: str | None = None,
+        after: int = 0,
+        since: int = 0,
+        limit: int = 100,
+        latest: bool = False,
     ) -> list[tuple[int, Event]]:
         with self._database.errors:
-            return records.read_events(self._database, tenant=tenant, type=type, after=after, limit=limit)
+            return read_events(self._database, tenant=tenant, type=type, after=after, since=since, limit=limit, latest=latest)
+
+    # -- locks ------------------------------------------------------------------------------------------------------------
+    async def acquire(self, claims: Sequence[LockClaim]) -> list[bool]:
+        with self._database.errors:
+            return locks.acquire(self._database, claims)
+
+    async def holder(self, tenant: str, key: str) -> tuple[ExecutionId, str] | None:
+        with self._database.errors:
+            return locks.find_holder(self._database, tenant, key)
 
     # -- workers ----------------------------------------------------------------------------------------------------------
     async def register(self, worker: str, *, now: int, level: int) -> None:

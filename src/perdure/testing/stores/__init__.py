@@ -9,14 +9,16 @@
 
 from perdure.testing.stores.claims import Claims
 from perdure.testing.stores.commits import Commits
+from perdure.testing.stores.events import Events
 from perdure.testing.stores.inboxes import Inboxes
+from perdure.testing.stores.locks import Locks
 from perdure.testing.stores.place import Place, SharedPlace
 from perdure.testing.stores.records import Records
 from perdure.testing.stores.refusals import Refusals
 from perdure.testing.stores.sharing import Sharing
 
 
-class StoreSuite(Commits, Refusals, Claims, Inboxes, Records):
+class StoreSuite(Commits, Refusals, Claims, Inboxes, Events, Locks, Records):
     """Every promise of `perdure.store.contract` that one process can see."""
 
 

@@ -13,10 +13,12 @@ from perdure.store.contract import (
     Blob,
     Definition,
     Event,
+    LockClaim,
     Message,
     Snapshot,
     Start,
     Store,
+    Subscription,
     Turn,
 )
 
@@ -54,11 +56,22 @@ def a_message(execution: ExecutionId, key: str = "m1", **changes: Any) -> Messag
     return Message(execution=execution, key=key, **given | changes)
 
 
-def an_event(execution: ExecutionId, key: str = "e1", **changes: Any) -> Event:
+def an_event(execution: ExecutionId | None, key: str = "e1", **changes: Any) -> Event:
+    """An event of that execution's step, or with None one from outside."""
     given: dict[str, Any] = {
         "tenant": TENANT, "type": "order.paid", "source": "/orders", "subject": "17", "at": NOW, "body": b"{}",
     }  # fmt: skip
     return Event(id=key, execution=execution, **given | changes)
+
+
+def a_subscription(execution: ExecutionId, type: str = "order.paid", **changes: Any) -> Subscription:
+    given: dict[str, Any] = {"tenant": TENANT}
+    return Subscription(type=type, execution=execution, **given | changes)
+
+
+def a_lock(execution: ExecutionId, key: str = "till", path: str = "pay", **changes: Any) -> LockClaim:
+    given: dict[str, Any] = {"tenant": TENANT}
+    return LockClaim(key=key, execution=execution, path=path, **given | changes)
 
 
 def a_blob(body: bytes, tenant: str = TENANT) -> Blob:
