@@ -75,7 +75,7 @@ MEASURES: dict[str, Measure] = {
     "recovery": _recovery,
 }
 NODE_KIND = {
-    "loop": "async no-op effects with a timeout, a chain of 1,000 nodes in one execution",
+    "loop": "async no-op effects with a timeout, a loop of 1,000 iterations in one execution",
     "sleepers": "delay of 30 days",
     "recovery": "async effects of 0 to 9 ms that write to a ledger, 1,000 executions of 10",
 }

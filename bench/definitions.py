@@ -30,6 +30,13 @@ def fan_out(width: int, size: int) -> dict[str, Any]:
     return {"perdure": 1, "name": f"fan-{width}", "nodes": nodes, "output": "${ nodes.meet }"}
 
 
+def loop(iterations: int, size: int) -> dict[str, Any]:
+    """A loop whose body is one effect, one iteration after another."""
+    body = {"nodes": {"n": {**EFFECT, "with": {"size": size, "number": "${ item }"}}}}
+    each = {"type": "loop", "over": f"${{ range({iterations}) }}", "body": body, "collect": "count"}
+    return {"perdure": 1, "name": f"loop-{iterations}", "nodes": {"each": each}, "output": "${ nodes.each.results }"}
+
+
 def sleeper() -> dict[str, Any]:
     """One long durable wait."""
     return {"perdure": 1, "name": "sleeper", "nodes": {"sleep": {"type": "delay", "for": "30d"}}}

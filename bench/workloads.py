@@ -98,8 +98,8 @@ async def fan_out_1000(folder: Path, *, width: int = 1_000, size: int = 100) -> 
 
 
 async def loop(folder: Path, *, iterations: int = 1_000, size: int = 100) -> float:
-    """Sequential durable effects a second in one execution."""
-    definition = read(definitions.chain(iterations, size))
+    """Sequential durable iterations of one effect a second, in one execution."""
+    definition = read(definitions.loop(iterations, size))
     async with engine(folder) as opened:
         await _run(opened, read(definitions.chain(2, size)))
         begin = now()

@@ -29,6 +29,7 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     ErrorCode("definition.refused", "The definition has faults.", "Mend them; `perdure check FILE` lists all at once."),
     ErrorCode("definition.unreadable", "The definition file cannot be read.", "Check the path and its permissions."),
     ErrorCode("definition.too_large", "The definition is larger than any needs.", "Split it, or loop over data."),
+    ErrorCode("picture.too_large", "A definition is too large for a picture.", "Draw the sub-workflows it can be split into."),
     ErrorCode(
         "input.refused", "The input does not fit the workflow's `input:`, or cannot be stored.", "Give what it asks for."
     ),
@@ -38,6 +39,9 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
         "Use a new key, or the same payload.",
     ),
     ErrorCode("not_found", "There is no such execution, definition or node.", "Check the id and the store."),
+    ErrorCode(
+        "control.refused", "The execution, or the node, cannot be asked that now.", "The message says what it does instead."
+    ),
     ErrorCode("execution.ended", "The execution has ended; nothing more reaches it.", "Start it anew."),
     ErrorCode("token.invalid", "The text is no token of a deferred node.", "Use the token as the node gave it."),
     ErrorCode("settings.refused", "A setting cannot be what it was set to.", "See the reference of settings."),
@@ -92,9 +96,42 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     ErrorCode("timeout.queue", "No slot was free within `queue_timeout`.", "Add workers or slots."),
     ErrorCode("timeout.deadline", "All attempts together took longer than `deadline`.", "Raise it, or retry less."),
     ErrorCode("timeout.wait", "What was waited for did not come.", "Route it with `on_timeout`."),
+    ErrorCode("timeout.scope", "A scope took longer than its own `timeout`.", "Raise it, or handle it around the scope."),
+    ErrorCode("timeout.subworkflow", "A child timed out.", "Look at the child; its `settings.timeout` or what is left to it."),
+    ErrorCode(
+        "cleanup.exhausted", "The time for cleaning up was used.", "`data.undone` names what was stopped; do it by hand."
+    ),
     ErrorCode("timeout.workflow", "The workflow took longer than `settings.timeout`.", "Raise it, or find what takes long."),
     # -- control and data nodes -----------------------------------------------------------------------------------------
     ErrorCode("switch.no_match", "No case of a strict switch holds.", "Add a case, or use `default`."),
+    ErrorCode("quorum_unreachable", "Too many branches failed for the quorum.", "See `also` for their failures."),
+    ErrorCode("loop.not_iterable", "`over` is neither list nor object.", "Give it a list."),
+    ErrorCode("loop.invalid", "What limits a loop is no such number.", "Mend the expression."),
+    ErrorCode(
+        "loop.max_iterations", "A loop would go beyond `max_iterations`.", "Raise it, or find why the loop does not end."
+    ),
+    ErrorCode("visits.exhausted", "A node was visited as often as `max_visits` allows.", "Take it by an `error` edge."),
+    ErrorCode("compensation_failed", "A compensation failed; all others were run.", "See `cause` and `also`; undo it by hand."),
+    ErrorCode(
+        "departure.return", "A return was under way when a `finally` failed.", "It is the cause; see the failure itself."
+    ),
+    ErrorCode("departure.exit", "An exit was under way when a `finally` failed.", "It is the cause; see the failure itself."),
+    ErrorCode("departure.break", "A break was under way when a `finally` failed.", "It is the cause; see the failure itself."),
+    ErrorCode(
+        "departure.continue", "A continue was under way when a `finally` failed.", "It is the cause; see the failure itself."
+    ),
+    ErrorCode("workflow.unknown", "There is no workflow of this name.", "Save it: `perdure check --save FILE`."),
+    ErrorCode(
+        "subworkflow.too_deep", "Sub-workflows are nested too deeply.", "Raise `settings.depth_max`, or end the recursion."
+    ),
+    ErrorCode("subworkflow.cancelled", "A child was cancelled.", "See who cancelled it: `perdure show` of the child."),
+    ErrorCode("time.invalid", "A value is no RFC 3339 time.", "Write it with its offset: 2026-12-24T18:00:00+01:00."),
+    ErrorCode(
+        "variable.merge", "A written value cannot join the present one.", "Write a value of the kind that `merge` takes."
+    ),
+    ErrorCode(
+        "variable.conflict", "Two writes of a `merge: error` variable are in no order.", "Order them, or choose another merge."
+    ),
     ErrorCode("variable.unknown", "There is no such variable in sight.", "Declare it under `vars`."),
     ErrorCode("duration.invalid", "A value is no duration.", "Write 10s, 5m, 2h, 3d, ISO 8601, or seconds."),
     ErrorCode("retry.invalid", "A retry policy cannot be evaluated.", "Mend its expressions."),

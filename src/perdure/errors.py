@@ -55,6 +55,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     also: tuple[Failure, ...] = ()
     data: Any = None
 
+    @property
+    def leaves_open(self) -> bool:
+        """May the work have happened in spite of this failure (rule 53)?"""
+        return self.ambiguous or (self.category == "timeout" and self.code != "timeout.queue")
+
     def as_value(self) -> dict[str, Any]:
         """The object that expressions see as `error`, and that the API returns: RFC 9457 names first."""
         value: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -21,7 +20,6 @@ PATH_BYTES_MAX = 1_000
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _CROCKFORD_VALUE = {character: value for value, character in enumerate(_CROCKFORD)}
 _TEXT_LENGTH = 26
-_TO_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _CROCKFORD.encode())
 _RANDOM_MASK_62 = (1 << 62) - 1
 
 
@@ -86,11 +84,32 @@ def effect_key(execution: ExecutionId, path: str, visit: int, generation: int) -
 
 
 def _base32(data: bytes) -> str:
-    """The first 130 bits as 26 characters."""
-    return base64.b32encode(data)[:_TEXT_LENGTH].translate(_TO_CROCKFORD).decode()
+    """The first 130 bits of 17 bytes as 26 characters, two at a time: every effect asks for one."""
+    number = int.from_bytes(data, "big") >> 6
+    return "".join([_PAIRS[number >> shift & 0x3FF] for shift in _SHIFTS])
+
+
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_SHIFTS = range(120, -1, -10)
 
 
 def instance_path(frame: str, node: str, visit: int = 1) -> str:
     """The path of a node instance: `orders[3].poll#2`; `#1` is omitted (day-one 5)."""
     name = node if visit == 1 else f"{node}#{visit}"
     return f"{frame}.{name}" if frame else name
+
+
+def frame_path(container: str, attempt: int, scope: str, index: int) -> str:
+    """The path of a frame of the container at `container`: `orders[3]`, `charge~2.body`, `split.left` (day-one 5)."""
+    tried = container if attempt <= 1 else f"{container}~{attempt}"
+    return f"{tried}.{scope}" if index < 0 else f"{tried}[{index}]"
+
+
+def scope_path(outer: str, node: str, scope: str) -> str:
+    """The path of a scope in the definition, which all its frames share: `orders.body`, `charge.catch0`."""
+    return f"{outer}.{node}.{scope}" if outer else f"{node}.{scope}"
+
+
+def is_inside(frame: str, container: str) -> bool:
+    """Is this frame one of the container instance at `container`, in any attempt, or further inside it?"""
+    return frame.startswith(container) and frame[len(container) : len(container) + 1] in (".", "~", "[")

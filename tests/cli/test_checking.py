@@ -89,19 +89,50 @@ def test_a_saved_definition_can_be_started_by_its_name(perdure: Perdure) -> None
     """`check --save` keeps the workflow that a timed-out one hands over to."""
     after = perdure.flow({"a": {"type": "transform", "to": "${ input.input.n }"}}, name="after")
     assert perdure("check", after, "--save").code == 0
-    timed_out = perdure.run(ASK, "--input", '{"n": 4}', settings={"timeout": "20ms", "on_timeout": {"route": "after"}})
-    assert timed_out.code == 3
-    resumed = perdure("resume", "--json")
-    assert (resumed.code, resumed.last["output"]) == (0, 4), resumed
+    finished = perdure.run(ASK, "--input", '{"n": 4}', settings={"timeout": "20ms", "on_timeout": {"route": "after"}})
+    assert (finished.code, finished.last["output"]) == (0, 4), finished
 
 
 def test_a_missing_definition_is_named(perdure: Perdure) -> None:
     """Without it the execution stays queued, and `resume` says what to save."""
-    perdure.run(ASK, settings={"timeout": "20ms", "on_timeout": {"route": "after"}})
+    timed_out = perdure.run(ASK, settings={"timeout": "20ms", "on_timeout": {"route": "after"}})
+    assert (timed_out.code, timed_out.last["status"]) == (3, "timed_out")
+    assert "perdure check FILE --save" in timed_out.stderr
     resumed = perdure("resume")
     assert resumed.code == 2
     assert "no definition" in resumed.stderr.replace("the store has none", "no definition")
     assert "perdure check FILE --save" in resumed.stderr
+
+
+def test_check_draws_a_definition(perdure: Perdure) -> None:
+    """With `--picture`, what is sound is drawn into the file that is named, and told of as ever."""
+    flow = perdure.flow(
+        {"a": {"type": "test.says", "with": {"message": "x"}}, "b": {"type": "transform", "after": "a", "to": 1}}
+    )
+    checked = perdure("check", flow, "--picture", "flow.svg")
+    assert (checked.code, checked.stdout) == (0, perdure("check", flow).stdout)
+    picture = Path("flow.svg").read_text(encoding="utf-8")
+    assert picture.startswith("<svg ")
+    assert ">test.says</text>" in picture
+
+
+@pytest.mark.parametrize(
+    "files, picture, said",
+    [
+        (["wrong.yaml"], "out.svg", ""),
+        (["gone.yaml"], "out.svg", "gone.yaml cannot be read"),
+        (["flow.json", "flow.json"], "out.svg", "one file to draw, but got 2"),
+        (["flow.json"], "gone/out.svg", "gone/out.svg cannot be written"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(perdure: Perdure, files: list[str], picture: str, said: str) -> None:
+    """A definition with faults, several at once, a place that cannot be written: exit code 2, and no picture."""
+    perdure.flow({"a": {"type": "transform", "to": 1}})
+    Path("wrong.yaml").write_text(WRONG)
+    checked = perdure("check", *files, "--picture", picture)
+    assert checked.code == 2
+    assert said in checked.stderr
+    assert not list(perdure.folder.glob("**/*.svg"))
 
 
 def test_check_lists_the_codes(perdure: Perdure) -> None:

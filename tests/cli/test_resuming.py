@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 from command_line import ASK, PARKS, Perdure
@@ -179,19 +178,6 @@ def test_what_cannot_be_resumed_is_refused(perdure: Perdure, arguments: list[str
     assert not (perdure.folder / "gone.db").exists()
 
 
-def test_a_retried_workflow_is_named(perdure: Perdure) -> None:
-    """After a timeout with `on_timeout: retry` the execution that was started in its place is named, and `resume` runs it."""
-    settings: dict[str, Any] = {"timeout": "20ms", "on_timeout": "retry", "retry": {"attempts": 2}}
-    finished = perdure.run(ASK, settings=settings)
-    assert (finished.code, finished.last["status"]) == (3, "timed_out")
-    spawned = next(line for line in finished.lines if line.get("fact") == "spawned")
-    assert spawned["execution"] == finished.last["execution"]
-    assert f"perdure resume {spawned['child']}" in finished.stderr
-    resumed = perdure("resume", "--json")
-    assert (resumed.code, resumed.last["execution"]) == (3, spawned["child"])
-    assert "nothing to resume" in perdure("resume").stderr
-
-
 def test_a_closed_pipe_ends_a_command_quietly(perdure: Perdure) -> None:
     """Who reads no more, as `head` does, gets no traceback; a run is kept, and the hint says how to go on."""
     process = perdure.start("run", perdure.flow({"say": {"type": "log", "message": "x"}, **ASK}))
@@ -215,8 +201,8 @@ def test_help_is_there_at_once(perdure: Perdure) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     commands = {line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.strip()}
     assert commands >= {
-        "run", "resume", "check", "nodes", "list", "show", "incidents", "signal", "cancel", "retry", "complete", "fail",
-        "verify", "import",
+        "run", "resume", "check", "nodes", "list", "show", "why", "incidents", "signal", "emit", "events", "cancel", "pause",
+        "unpause", "skip", "reschedule", "retry", "complete", "fail", "verify", "import",
     }  # fmt: skip
     for slow in ("pydantic", "rich", "apsw", "httpx", "yaml", "perdure.engine", "perdure.app", "asyncio"):
         assert f"'{slow}'" not in done.stderr, slow

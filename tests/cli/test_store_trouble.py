@@ -42,12 +42,12 @@ def test_a_store_that_somebody_keeps_locked(perdure: Perdure, monkeypatch: pytes
     execution = perdure("run", file, "--no-wait", "--json").last["execution"]
     with changed(perdure) as other:
         other.execute("BEGIN IMMEDIATE")
-        for command in (("run", file), ("resume",), ("signal", execution, "go"), ("cancel", execution)):
+        for command in (("run", file), ("resume",), ("signal", execution, "go"), ("emit", "tick"), ("cancel", execution)):
             refused = perdure(*command)
             assert (refused.code, refused.stdout) == (2, ""), refused
             assert "[store.busy]" in refused.stderr
             assert "Try again" in refused.stderr
-        for command in (("list",), ("show", execution), ("incidents",), ("verify",)):
+        for command in (("list",), ("show", execution), ("incidents",), ("events",), ("verify",)):
             assert perdure(*command).code == 0
     assert [line["execution"] for line in perdure("list", "--json").lines] == [execution]
     perdure("signal", execution, "go")

@@ -115,7 +115,8 @@ def test_catch_maps_errors_to_ports_or_scopes(plan: Plan) -> None:
     assert second.when is not None
     assert second.when.source.strip() == "error.status > 500"
     charge = node(plan, "charge")
-    assert [(each.on, each.port) for each in charge.catch] == [(("http.402",), "catch0"), ((), "catch1")]
+    assert charge.catch == ()
+    assert [(each.on, each.port) for each in charge.handlers] == [(("http.402",), "catch0"), ((), "catch1")]
     assert charge.options["as"] == ("error", "oops")
     assert {name: scope.path for name, scope in charge.scopes.items()} == {
         "body": "charge.body",

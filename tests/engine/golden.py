@@ -12,15 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cases_of_containers
+import cases_of_outside
 from cases import CASES
 from recording import Recording
+from table_cases import TABLES
 
 from perdure.engine.codec import decode_row, decode_value, inputs_as_given
-from perdure.engine.execution import STATE_NAMES, Instance
-from perdure.engine.index import TIMER_FIELDS
+from perdure.engine.execution import STATE_NAMES, Frame, Instance, Progress
+from perdure.engine.timers import TIMER_FIELDS
 
 RELEASE = "0.1"
 JOURNALS = Path(__file__).parent / "journals"
+BESIDE = (cases_of_containers, cases_of_outside, TABLES)
+"""Where more cases come from, which are entered into `CASES` as these are imported."""
 
 
 class Golden:
@@ -71,7 +76,13 @@ def file_of(case: str, release: str = RELEASE) -> Path:
 def state_of(play: Recording) -> dict[str, Any]:
     """What anybody may ask about an execution, in words that do not change with the engine's inner form."""
     execution = play.execution
+    more = {
+        "paused": execution.paused_at,
+        "compensations": [f"{each.frame}.{each.node}".lstrip(".") for each in execution.compensations],
+        "detached": [each.execution.hex() for each in execution.detached],
+    }
     return {
+        **{name: value for name, value in more.items() if value},
         "status": execution.status,
         "output": play.value(execution.output),
         "error": _error(execution.error),
@@ -81,12 +92,43 @@ def state_of(play: Recording) -> dict[str, Any]:
                 "variables": {name: play.value(raw) for name, raw in frame.variables.items()},
                 "leaving": frame.departure.kind if frame.departure is not None else "",
                 "nodes": {name: _instance(play, frame.instances[name]) for name in sorted(frame.instances)},
+                **_frame(play, frame),
             }
             for path, frame in execution.frames.items()
         },
         "signals": [{"name": kept.name, "key": kept.key, "payload": play.value(kept.payload)} for kept in execution.signals],
         "due": play.index.next_due(execution),
     }
+
+
+def _frame(play: Recording, frame: Frame) -> dict[str, Any]:
+    """What a frame may have beside variables and nodes, as far as it has it."""
+    told = {
+        "visits": frame.visits,
+        "previous": {name: play.value(raw) for name, raw in frame.previous.items()},
+        "returns": [f"{each.source} to {each.target}" for each in frame.returns],
+        "ended": frame.closed,
+        "timeout": frame.timeout_at,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _progress(play: Recording, progress: Progress | None) -> dict[str, Any]:
+    """How far a container has come."""
+    if progress is None:
+        return {}
+    told = {
+        "opened": progress.next,
+        "open": progress.open,
+        "ended": [progress.succeeded, progress.failed, progress.continued, progress.cancelled],
+        "results": {str(index): play.value(raw) for index, raw in progress.results.items()},
+        "chunks": len(progress.chunks),
+        "carry": play.value(progress.carry),
+        "named": {name: end.status for name, end in progress.named.items()},
+        "winners": list(progress.winners),
+        "then": progress.then,
+    }
+    return {name: value for name, value in told.items() if value not in (None, "", [], {}, 0, [0, 0, 0, 0])}
 
 
 def _instance(play: Recording, instance: Instance) -> dict[str, Any]:
@@ -103,6 +145,8 @@ def _instance(play: Recording, instance: Instance) -> dict[str, Any]:
         "question": instance.question if not instance.final else "",
         "stopping": instance.stopping if not instance.final else "",
         "due": {kind: due_of(instance) for kind, due_of in TIMER_FIELDS.items() if not instance.final and due_of(instance)},
+        "lock": instance.lock,
+        "progress": _progress(play, instance.progress),
     }
     return {name: value for name, value in told.items() if value not in (None, "", [], {}, False, 0)}
 

@@ -5,7 +5,7 @@ Built for the rules that speak of all steps: 2 (one by one), 3 (cut), recovery (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,9 +16,10 @@ from perdure.definition.spec import NodeSpec
 from perdure.engine import events
 from perdure.engine.codec import decode_row, decode_value
 from perdure.engine.commands import Command, Evaluate
+from perdure.engine.containers import is_left
 from perdure.engine.events import AnyFact, AnyInput
-from perdure.engine.execution import WAITING, Execution
-from perdure.engine.index import Index
+from perdure.engine.execution import OPEN, PARKED, RUNNING, WAITING, Execution, Frame, Instance, path_of
+from perdure.engine.index import FrameIndex, Index
 from perdure.engine.machine import STEP_FACTS_MAX, Stepped
 from perdure.engine.place import encode_bounded
 from perdure.engine.replay import Recorded, restep
@@ -137,9 +138,18 @@ class Recording(Rehearsal):
 
     # -- going on by itself -------------------------------------------------------------------------------------------
 
+    def active(self, *states: int) -> list[tuple[Frame, Instance]]:
+        """The instances that are in one of these states, in the order of frames and of declaration."""
+        return [
+            (opened.frame, instance)
+            for opened in self.index.frames.values()
+            for node in opened.scope.nodes
+            if (instance := opened.instance(node)) is not None and instance.state in states
+        ]
+
     def running(self) -> list[str]:
-        """The nodes of the root frame that an attempt is under way for, in declaration order."""
-        return [node for node, state in self.states().items() if state == "running"]
+        """The paths of the nodes that an attempt is under way for."""
+        return [path_of(frame, instance) for frame, instance in self.active(RUNNING)]
 
     def next_time(self) -> bool:
         """Let time pass to the next timer; False when there is none."""
@@ -150,51 +160,120 @@ class Recording(Rehearsal):
         return True
 
     def finish(self, outputs: Mapping[str, Any] | None = None) -> None:
-        """Answer all that is outstanding, kindly: attempts succeed, or stop when asked; waits get what they wait for."""
+        """Answer all that is outstanding, kindly: what runs succeeds, or stops as asked; what waits gets what it waits for."""
         for _ in range(10_000):
             if self.execution.ended:
                 return
-            running = self.running()
-            if running and self.instance(running[0]).stopping:
-                self.stopped(running[0])
-            elif running:
-                self.succeed(running[0], (outputs or {}).get(running[0], f"{running[0]} done"))
-            elif not (self._answer_parked() or self._answer_waiting() or self.next_time()):
+            if not any(answer(outputs or {}) for answer in (
+                self._resume, self._answer_attempt, self._answer_parked, self._answer_waiting, self._close_loop, self._wait,
+            )):  # fmt: skip
                 raise AssertionError(f"nothing can move this execution any more: {self.states()}")
         raise AssertionError("the execution never ends")
 
-    def _answer_parked(self) -> bool:
-        parked = [node for node, state in self.states().items() if state == "parked"]
-        if parked:
-            self.operate("complete", parked[0], value=self.encoded("by hand"))
-        return bool(parked)
+    def _resume(self, outputs: Mapping[str, Any]) -> bool:
+        return bool(self.execution.paused_at and self.operate("resume"))
 
-    def _answer_waiting(self) -> bool:
-        for frame, instance in list(self.execution.instances()):
-            if instance.state != WAITING:
-                continue
-            if instance.wait == "signal":
-                self.take(events.Signal(id=f"answer{len(self.rows)}", name=instance.wait_name, key=instance.wait_key))
-                return True
-            if instance.wait == "deferred":
-                token = events.Token(frame=frame.path, node=instance.node, visit=instance.visit, attempt=instance.attempt)
-                self.take(events.Complete(token=token, output=self.encoded("later")))
-                return True
+    def _answer_attempt(self, outputs: Mapping[str, Any]) -> bool:
+        for path in self.running():
+            if self.instance(path).stopping:
+                return bool(self.stopped(path))
+            return bool(self.succeed(path, outputs.get(path, f"{path} done")))
         return False
+
+    def _answer_parked(self, outputs: Mapping[str, Any]) -> bool:
+        for frame, instance in self.active(PARKED):
+            return bool(self.operate("complete", path_of(frame, instance), value=self.encoded("by hand")))
+        return False
+
+    def _answer_waiting(self, outputs: Mapping[str, Any]) -> bool:
+        for frame, instance in self.active(WAITING):
+            if instance.wait in ANSWERS:
+                return bool(ANSWERS[instance.wait](self, frame, instance))
+        return False
+
+    def _close_loop(self, outputs: Mapping[str, Any]) -> bool:
+        for frame, instance in self.active(OPEN):
+            if instance.progress is not None and instance.progress.accepts and not instance.stopping:
+                return bool(self.signal("close", path=path_of(frame, instance)))
+        return False
+
+    def _wait(self, outputs: Mapping[str, Any]) -> bool:
+        return self.next_time()
+
+    def token(self, frame: Frame, instance: Instance) -> events.Token:
+        """The token of an instance's present attempt."""
+        return events.Token(frame=frame.path, node=instance.node, visit=instance.visit, attempt=instance.attempt)
+
+
+def _answer_signal(play: Recording, frame: Frame, instance: Instance) -> list[AnyFact]:
+    return play.signal(instance.wait_name, key=instance.wait_key, path=path_of(frame, instance))
+
+
+def _answer_deferred(play: Recording, frame: Frame, instance: Instance) -> list[AnyFact]:
+    return play.take(events.Complete(token=play.token(frame, instance), output=play.encoded("later")))
+
+
+def _answer_event(play: Recording, frame: Frame, instance: Instance) -> list[AnyFact]:
+    """An event that fits has no name to go by: an operator ends the wait."""
+    return play.operate("skip", path_of(frame, instance))
+
+
+def _answer_lock(play: Recording, frame: Frame, instance: Instance) -> list[AnyFact]:
+    given = events.Granted(frame=frame.path, node=instance.node, visit=instance.visit, key=instance.wait_key)
+    return play.take(given)
+
+
+def _answer_child(play: Recording, frame: Frame, instance: Instance) -> list[AnyFact]:
+    token, progress = play.token(frame, instance), instance.progress
+    assert progress is not None, "who waits for a child knows which"
+    if play.index.node(frame.path, instance.node).options["wait"]:
+        status = "cancelled" if instance.stopping else "succeeded"
+        return play.take(
+            events.ChildEnded(token=token, child=progress.child, status=status, output=play.encoded("the child's"))
+        )
+    return play.take(events.Result(token=token, output=play.encoded({"execution": "the child"})))
+
+
+ANSWERS: dict[str, Callable[[Recording, Frame, Instance], list[AnyFact]]] = {
+    "signal": _answer_signal, "deferred": _answer_deferred, "event": _answer_event, "condition": _answer_event,
+    "lock": _answer_lock, "child": _answer_child,
+}  # fmt: skip
+"""How a wait is answered that does not end by itself."""
 
 
 def picture(index: Index, execution: Execution) -> dict[str, Any]:
-    """What an index says, without what is stale in it."""
-    leaving = any(opened.frame.departure is not None for opened in index.frames.values())
-    ready = [
-        (opened.frame.path, number)
-        for opened, number in index.ready
-        if opened.scope.nodes[number].id not in opened.frame.instances
-    ]
+    """What an index says, without what is stale in it, or counts for nothing."""
     return {
         "counts": (index.running, index.waiting, index.parked),
-        "frames": {path: (opened.open, list(opened.unresolved)) for path, opened in index.frames.items()},
-        # A closing frame starts nothing more: what was ready there is skipped by its sweep.
-        "ready": [] if leaving else ready,
+        "frames": {path: _frame_picture(opened) for path, opened in index.frames.items()},
+        "ready": list(
+            dict.fromkeys((opened.frame.path, number) for opened, number in index.ready if _may_start(opened, number))
+        ),
         "timers": sorted({timer for timer in index.timers if index._counts(execution, timer)}),
+        "conditions": sorted(index.conditions),
+        "events": dict(sorted(index.events.items())),
     }
+
+
+def _frame_picture(opened: FrameIndex) -> tuple[Any, ...]:
+    """Nodes that are not final, edges that are not resolved, frames inside, arrivals at joins; of what may still run."""
+    if opened.frame.closed:
+        return ()
+    unresolved = [left for number, left in enumerate(opened.unresolved) if number not in opened.resetting]
+    arrivals = {
+        number: (found.succeeded, found.failed, found.dead)
+        for number, found in sorted(opened.arrivals.items())
+        if number not in opened.resetting
+    }
+    inside = {node: sorted(frames) for node, frames in sorted(opened.inside.items())}
+    return opened.open, unresolved, opened.held, inside, arrivals, sorted(opened.resetting)
+
+
+def _may_start(opened: FrameIndex, number: int) -> bool:
+    """Would a step that finds it ready begin it? Not in a frame that is left; a join with an expression may say no again."""
+    node = opened.scope.nodes[number]
+    if node.id in opened.frame.instances or number in opened.resetting or opened.frame.departure is not None:
+        return False
+    if is_left(opened):
+        return False
+    return node.type != "join" or node.options.get("need") is not None

@@ -12,6 +12,7 @@ from cases import CASES
 from golden import Golden, journals, state_of
 
 from perdure.engine import events
+from perdure.engine.execution import STATE_NAMES, path_of
 
 KEPT = [pytest.param(file, id=file.stem) for file in journals()]
 
@@ -45,12 +46,17 @@ def test_a_live_golden_journal_can_be_taken_over_and_finished(file: Path) -> Non
     kept = Golden(file)
     for rows in range(1, len(kept.rows) + 1):
         play = kept.folded(rows)
-        finals = {instance.node: instance.state for _, instance in play.execution.instances() if instance.final}
+        finals = {
+            path_of(frame, instance): STATE_NAMES[instance.state]
+            for frame, instance in play.execution.instances()
+            if instance.final
+        }
+        play.ends.update(finals)
         if not play.status:
             play.take(events.Recovered(crashed=True, worker="next"))
             play.finish()
         assert play.status in ("succeeded", "failed", "cancelled", "timed_out")
-        assert {node: play.instance(node).state for node in finals} == finals
+        assert {path: play.ends[path] for path in finals} == finals
 
 
 def test_a_golden_journal_is_never_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

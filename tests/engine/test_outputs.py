@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure.engine import events
-from perdure.engine.inputs import SIGNALS_MAX
+from perdure.engine.signals import SIGNALS_MAX
 from perdure.testing.rehearsal import Rehearsal, effects
 
 SCHEMA = {"type": "object", "required": ["total"], "properties": {"total": {"type": "integer"}}}

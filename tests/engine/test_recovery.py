@@ -13,7 +13,8 @@ from recording import Recording
 from perdure.engine import events
 from perdure.engine.codec import decode_row, decode_snapshot, encode_row, encode_snapshot, inputs_as_given
 from perdure.engine.commands import Evaluate, Run
-from perdure.engine.execution import Execution, evolve
+from perdure.engine.evolution import evolve
+from perdure.engine.execution import Execution
 from perdure.engine.index import Index
 from perdure.engine.machine import step
 from perdure.engine.outstanding import outstanding

@@ -139,7 +139,7 @@ def test_rule_3_inputs_that_were_not_looked_at_are_still_to_be_taken() -> None:
 
 
 def test_rule_2_the_order_of_what_arrived() -> None:
-    """Operators first, then results, signals and messages as they came, then timers by due time and path."""
+    """Operators first, then results, signals and messages as they came, then timers by due time, frame and node."""
     token = Token(node="a")
     result, signal = events.Result(token=token), events.Signal(id="1", name="ok")
     late, early = Due(kind="wait", due=9, node="a"), Due(kind="wait", due=5, node="z")
@@ -155,6 +155,27 @@ def test_rule_3_the_workflows_timeout_goes_before_the_rest() -> None:
     other, carry = Due(kind="wait", due=5, node="a"), events.Continue()
     assert in_order([other, carry, result, timeout]) == [timeout, carry, result, other]
     assert in_order([other, timeout, result]) == [result, other, timeout]
+
+
+@pytest.mark.parametrize("limit, kind", [({"timeout": "1m"}, "attempt"), ({"deadline": "1m"}, "deadline")])
+def test_rule_3_a_loop_that_never_comes_to_rest_ends_by_its_time(limit: dict[str, Any], kind: str) -> None:
+    """What is due goes before the rest of a step that was cut, so that a loop of pure nodes does not go on for ever."""
+    body = {"nodes": {"x": {"type": "transform", "to": 1}}}
+    play = Recording(effects(l={"type": "while", "condition": "${ true }", "collect": "none", "body": body, **limit}))
+    inputs: list[Any] = [events.Start(execution=EXECUTION)]
+    turns = 0
+    while inputs and turns < 9:
+        turns += 1
+        done = step(play.execution, play.index, in_order(inputs), play.now, facts_max=30)
+        play.now += 10_000_000
+        inputs = ([] if done.at_rest else [events.Continue()]) + play.index.take_due(play.execution, play.now)
+    assert (play.status, turns) == ("failed", 7)
+    assert play.error is not None
+    assert play.error.code == {"attempt": "timeout", "deadline": "timeout.deadline"}[kind]
+    answer = events.Result(token=Token(node="a"))
+    due = [Due(kind=each, due=9, node="l") for each in ("deadline", "attempt", "cleanup")]
+    order = [each.kind for each in in_order([events.Continue(), answer, *due]) if isinstance(each, Due)]
+    assert order == ["attempt", "cleanup", "deadline"]
 
 
 def test_rule_2_a_signal_and_a_timeout_in_one_batch() -> None:

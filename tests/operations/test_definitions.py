@@ -7,25 +7,17 @@ from typing import Any
 
 import pytest
 
-from perdure.definition import closed_types
+from perdure.definition import NodeSpec, closed_types
+from perdure.definition.plan import Plan
 from perdure.engine.elements import ELEMENTS
-from perdure.errors import DefinitionRefused, Refused
+from perdure.errors import DefinitionRefused, NotFound, Refused
+from perdure.nodes.work import Work
 from perdure.operations import definitions
-from perdure.operations.definitions import DEFINITION_BYTES_MAX, NAMED_MAX, read_file
+from perdure.operations.definitions import DEFINITION_BYTES_MAX, NAMED_MAX, plan_to_read, read_file
 from perdure.testing.world import Process, World, act, workflow_of
 
-INNER = {"nodes": {"inside": act()}}
-NOT_RUN: dict[str, dict[str, Any]] = {
-    "loop": {"n": {"type": "loop", "over": [1], "body": INNER}},
-    "while": {"n": {"type": "while", "condition": "${ false }", "body": INNER}},
-    "repeat": {"n": {"type": "repeat", "times": 2, "body": INNER}},
-    "parallel": {"n": {"type": "parallel", "branches": {"left": INNER, "right": {"nodes": {"other": act()}}}}},
-    "join": {"a": act(), "n": {"type": "join", "after": "a"}},
-    "try": {"n": {"type": "try", "body": INNER, "finally": {"nodes": {"last": act()}}}},
-    "subworkflow": {"n": {"type": "subworkflow", "workflow": "other"}},
-    "cancel": {"a": act(), "n": {"type": "cancel", "target": "a"}},
-    "wait_until": {"n": {"type": "wait_until", "time": "2030-01-01T00:00:00Z"}},
-}
+ASKS: dict[str, Any] = {"type": "human"}
+"""A node that the format knows and this release does not run."""
 
 
 def start(document: dict[str, Any]) -> World:
@@ -39,14 +31,13 @@ def start(document: dict[str, Any]) -> World:
     return world
 
 
-@pytest.mark.parametrize("name", [name for name in NOT_RUN if name not in ELEMENTS])
-def test_a_node_that_this_release_does_not_run_is_refused_before_anything_starts(name: str) -> None:
+def test_a_node_that_this_release_does_not_run_is_refused_before_anything_starts() -> None:
     """The definition is sound, the refusal names node and type, and neither an execution nor the definition is kept."""
     world = World()
 
     async def main(process: Process) -> None:
-        read = world.read(workflow_of(NOT_RUN[name]))
-        with pytest.raises(Refused, match=f"^n: `{name}` cannot be run by this release.$") as refused:
+        read = world.read(workflow_of({"n": ASKS}))
+        with pytest.raises(Refused, match="^n: `human` cannot be run by this release.$") as refused:
             await process.start(read)
         assert refused.value.code == "node.not_runnable"
         assert await process.store.definitions("w") == []
@@ -56,39 +47,26 @@ def test_a_node_that_this_release_does_not_run_is_refused_before_anything_starts
 
 
 def test_only_types_of_the_format_without_an_element_are_refused() -> None:
-    """What has an element is run, and so is everybody's own work: the test above does not become empty unnoticed."""
-    assert set(NOT_RUN) <= set(closed_types())
+    """What has an element is run, and so is everybody's own work."""
+    assert set(closed_types()) - ELEMENTS.keys() == {"human"}
     start(workflow_of({"a": act(), "b": {"type": "condition", "if": True, "after": "a"}, "c": {"type": "delay", "for": "1s"}}))
 
 
-def test_again_edges_and_locks_are_refused() -> None:
-    """To pass over them would be another workflow than the one that was written."""
-    again = {
-        "ask": act(after={"from": "good.false", "again": True, "max_visits": 2}),
-        "good": {"type": "condition", "if": True, "after": "ask"},
-    }
-    with pytest.raises(Refused, match="good: `again` edges cannot be taken by this release"):
-        start(workflow_of(again))
-    with pytest.raises(Refused, match="a: `lock` cannot be held by this release"):
-        start(workflow_of({"a": act(node={"lock": "mine"})}))
-
-
 def test_every_node_that_cannot_be_run_is_named_up_to_a_limit() -> None:
-    """All at once, as the checker does it; after ten the rest is counted. What stands inside one of them is not named again."""
-    many = {
-        f"n{number:02}": {**NOT_RUN["loop"]["n"], "body": {"nodes": {f"i{number}": act()}}} for number in range(NAMED_MAX + 2)
-    }
+    """All at once, as the checker does it, wherever they stand; after ten the rest is counted."""
+    inside = {"nodes": {f"n{number:02}": ASKS for number in range(NAMED_MAX + 1)}}
+    many = {"first": ASKS, "each": {"type": "loop", "over": [1], "body": inside}}
     with pytest.raises(Refused) as refused:
         start(workflow_of(many))
     lines = refused.value.message.splitlines()
     assert len(lines) == NAMED_MAX + 1
-    assert lines[0].startswith("n00: ")
+    assert [line.partition(": ")[0] for line in lines[:2]] == ["first", "each.body.n00"]
     assert lines[-1] == "… and 2 more"
 
 
 def test_a_disabled_node_is_no_obstacle() -> None:
     """It is drawn, and never run."""
-    world = start(workflow_of({"a": {**NOT_RUN["loop"]["n"], "disabled": True}, "b": act()}))
+    world = start(workflow_of({"a": {**ASKS, "disabled": True}, "b": act()}))
     assert len(world.rows()) == 1
 
 
@@ -141,3 +119,47 @@ def test_the_node_types_beside_a_definition_are_its_own(tmp_path: Path) -> None:
     (elsewhere / "w.yaml").write_text((tmp_path / "w.yaml").read_text())
     assert read_file(elsewhere / "w.yaml").checked.errors[0].code == "type.unknown"
     assert read_file(elsewhere / "w.yaml", node_files=(str(tmp_path / "nodes.py"),)).plan.lock == {"near.by": 1}
+
+
+# -- plans for those who only read them ------------------------------------------------------------------------------------
+
+
+PORTED = NodeSpec(name="test.ported", title="Leaves by its own ports", kind="effect", ports=("small", "large"))
+
+
+def to_read(document: dict[str, Any], works: dict[str, Work]) -> Plan:
+    """The plan of a saved definition, read where its node types are not known."""
+    world = World(works=works)
+
+    async def main(process: Process) -> Plan:
+        loaded = await definitions.save(process.store, process.home.plans, world.clock, world.read(document))
+        return await plan_to_read(process.store, bytes.fromhex(loaded.plan.digest))
+
+    return world.live(main)
+
+
+def test_a_plan_is_read_without_the_code_of_its_nodes() -> None:
+    """Unknown types stand for themselves, with the ports by which the definition leaves them, at any depth."""
+    work = Work(spec=PORTED, run=_never, blocking=False, reference="test:never")
+    sizes = {
+        "size": {"type": "test.ported", "catch": [{"on": "x.y", "to": "missing"}]},
+        "pack": act("size.small"),
+        "ship": act(["size.large", "size.missing"]),
+    }
+    document = workflow_of({"each": {"type": "loop", "over": [1], "body": {"nodes": sizes}}})
+    for each in (document, workflow_of(sizes)):
+        plan = to_read(each, {PORTED.name: work})
+        scope = plan.scopes["each.body" if each is document else ""]
+        assert scope.nodes[scope.number["size"]].spec.ports == ("out", "small", "large")
+        assert [edge.port for edge in scope.nodes[scope.number["ship"]].incoming] == ["large", "missing"]
+        assert plan.digest == World(works={PORTED.name: work}).read(each).plan.digest
+
+
+async def _never(params: Any, context: Any) -> None:
+    raise AssertionError("a plan is read without running anything")
+
+
+def test_a_plan_whose_definition_is_gone_is_not_found() -> None:
+    """It says which one, and what may have happened."""
+    with pytest.raises(NotFound, match="The store has no definition 000000000000"):
+        World().look(lambda store: plan_to_read(store, bytes(32)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from perdure.engine.codec import encode_snapshot
 from perdure.engine.events import Token
 from perdure.errors import InputRefused, NotFound, Refused, StoreDamaged, StoreTooNew
 from perdure.ids import ExecutionId, id_from_text, id_text
@@ -199,6 +201,61 @@ def test_an_execution_that_cannot_be_read_says_why() -> None:
     do(world, "UPDATE journal SET body = x'c1'")
     with pytest.raises(StoreDamaged, match="cannot be read at fact 1"):
         world.show(execution)
+
+
+def test_the_state_alone_is_that_of_what_is_shown() -> None:
+    """Folded from a snapshot where there is one, so that a long execution is asked quickly; what cannot be read says why."""
+    nodes = {f"t{n}": {"type": "transform", "to": n, **({"after": f"t{n - 1}"} if n else {})} for n in range(40)}
+    world = World(step_facts_max=5, snapshot_facts=10)
+    workflow = world.read(workflow_of({**nodes, "ask": {**WAITS["nodes"]["ask"], "after": "t39"}}))
+
+    async def main(process: Process) -> ExecutionId:
+        execution = await process.start(workflow)
+        await pass_time(5)
+        return execution
+
+    execution = world.live(main)
+    assert world.look(lambda store: store.snapshot(execution)) is not None
+    state = asked(world, lambda executions: executions.state(execution))
+    assert encode_snapshot(state) == encode_snapshot(world.show(execution).state)
+    do(world, "UPDATE executions SET level = 7")
+    with pytest.raises(StoreTooNew, match="was written at level 7"):
+        asked(world, lambda executions: executions.state(execution))
+    do(world, "UPDATE executions SET level = 1")
+    do(world, "DELETE FROM snapshots")
+    do(world, "UPDATE journal SET body = x'c1'")
+    with pytest.raises(StoreDamaged, match="cannot be read"):
+        asked(world, lambda executions: executions.state(execution))
+    with pytest.raises(NotFound):
+        asked(world, lambda executions: executions.state(ExecutionId(bytes(16))))
+
+
+def test_the_plan_of_an_execution_is_read_by_its_row() -> None:
+    """Also of one that was started by its workflow's name, whose row has no digest until it has begun."""
+    world, (execution,) = ran(WAITS)
+
+    async def plan(store: Store, digest: bytes | None = None) -> str:
+        row = await store.row(execution)
+        assert row is not None
+        row = row if digest is None else msgspec.structs.replace(row, digest=digest, seq=0)
+        return (await Executions(store, world.clock).plan(row)).digest
+
+    expected = world.read(WAITS).plan.digest
+    assert world.look(plan) == expected
+    assert world.look(lambda store: plan(store, b"")) == expected
+
+
+def test_other_parameters_are_refused_before_they_are_sent() -> None:
+    """Where the parked node would not look at them; a retry without them is fine."""
+    body = {"nodes": {"a": act(fails=["no"])}}
+    world, (execution,) = ran(workflow_of({"each": {"type": "loop", "over": [1], "body": body, "park": True}}))
+
+    async def parked(store: Store, with_input: bool) -> str:
+        return (await Executions(store, world.clock).parked(execution, "each", with_input=with_input)).node
+
+    assert world.look(lambda store: parked(store, False)) == "each"
+    with pytest.raises(Refused, match="`each` is a `loop`"):
+        world.look(lambda store: parked(store, True))
 
 
 def test_only_a_parked_node_can_be_decided() -> None:

@@ -18,13 +18,15 @@ HTTP = {"type": "http", "with": {"url": "http://127.0.0.1:9/"}}
     "keys,named",
     [
         ({"settings": {"concurrency": 3}}, "settings.concurrency"),
-        ({"settings": {"error_workflow": "other"}}, "settings.error_workflow"),
-        ({"vars": {"n": {"value": 0, "merge": "sum"}}}, "vars.n: `merge: sum`"),
+        ({"settings": {"rate": {"limit": 3, "per": "1m"}}}, "settings.rate"),
+        ({"settings": {"queue_max": 3}}, "settings.queue_max"),
+        ({"settings": {"budget": {"cost": 3}}}, "settings.budget"),
+        ({"settings": {"payload_max": 1_000}}, "settings.payload_max"),
+        ({"settings": {"retention": "30d"}}, "settings.retention"),
         ({"nodes": {"a": {**HTTP, "cache": {"ttl": "1h"}}}}, "a: `cache`"),
         ({"nodes": {"a": {**HTTP, "runs_on": "gpu"}}}, "a: `runs_on`"),
-        ({"nodes": {"a": {**HTTP, "lock": "key"}}}, "a: `lock`"),
-        ({"nodes": {"a": {"type": "wait_for_signal", "signal": "s", "buffer": False}}}, "a: `buffer: false`"),
-        ({"nodes": {"a": {"type": "repeat", "times": 2, "body": {"nodes": {"b": HTTP}}}}}, "a: `repeat`"),
+        ({"nodes": {"a": {"type": "human"}}}, "a: `human`"),
+        ({"nodes": {"a": {"type": "repeat", "times": 2, "body": {"nodes": {"b": {"type": "human"}}}}}}, "a.body.b: `human`"),
     ],
 )
 def test_a_promise_that_cannot_be_kept_is_refused_by_name(keys: dict[str, Any], named: str) -> None:
@@ -36,3 +38,21 @@ def test_a_promise_that_cannot_be_kept_is_refused_by_name(keys: dict[str, Any], 
         refuse_what_cannot_run(checked.plan)
     assert refused.value.code == "node.not_runnable"
     assert named in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"settings": {"error_workflow": "other", "timeout": "1h", "on_timeout": "retry", "cleanup": "1m", "depth_max": 3}},
+        {"vars": {"n": {"value": 0, "merge": "sum"}}},
+        {"nodes": {"a": {**HTTP, "lock": "key"}}},
+        {"nodes": {"a": {"type": "wait_for_signal", "signal": "s", "buffer": False}}},
+        {"nodes": {"a": {"type": "repeat", "times": 2, "body": {"nodes": {"b": HTTP}}}}},
+        {"nodes": {"a": {"type": "human", "disabled": True}, "b": HTTP}},
+    ],
+)
+def test_what_can_be_kept_is_accepted(keys: dict[str, Any]) -> None:
+    """Nothing is refused that this release does; a node that is disabled promises nothing."""
+    checked = check_document({"perdure": 1, "name": "w", "nodes": {"a": HTTP}, **keys}, catalog_of(works_for("")))
+    assert checked.plan is not None, checked.faults
+    refuse_what_cannot_run(checked.plan)

@@ -183,6 +183,142 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
 )
 
+CONTAINERS: tuple[Scenario, ...] = (
+    Scenario(
+        "orders",
+        workflow_of(
+            {
+                "lines": {
+                    "type": "loop",
+                    "over": "${ [3, 1, 2] }",
+                    "body": {
+                        "nodes": {
+                            "price": act(seconds=2, fails=["x.flaky", None], gives="${ item * 10 }", node={"retry": RETRY}),
+                            "book": {
+                                **act("price", seconds=1, gives="${ nodes.price }"),
+                                "compensate": {"nodes": {"undo": act(seconds=1, gives="${ self.output + item }")}},
+                            },
+                        }
+                    },
+                    "result": "${ nodes.book }",
+                },
+                "pay": {
+                    "type": "try",
+                    "after": "lines",
+                    "body": {"nodes": {"charge": act(seconds=1, fails=["card.declined"])}},
+                    "catch": [{"on": "card.*", "body": {"nodes": {"undo": {"type": "rollback", "of": "lines"}}}}],
+                    "finally": {"nodes": {"note": act(seconds=1, gives="noted")}},
+                },
+            },
+            output={"lines": "${ sorted(nodes.lines.results) }", "undone": "${ len(nodes.pay) }"},
+        ),
+    ),
+    Scenario(
+        "quorum",
+        workflow_of(
+            {
+                "quotes": {
+                    "type": "parallel",
+                    "need": 2,
+                    "branches": {
+                        "a": {"nodes": {"ask": act(seconds=1, gives=7)}},
+                        "b": {"nodes": {"ask": act(seconds=2, gives=5)}},
+                        "c": {"nodes": {"ask": act(seconds=900, gives=3)}},
+                    },
+                },
+                "x": act(seconds=2, gives="x"),
+                "y": act(seconds=700, gives="y"),
+                "first": {"type": "join", "after": ["x", "y"], "need": "any"},
+                "end": act(["quotes", "first"], gives="${ state.quotes.winners + state.first.winners }"),
+            },
+            output="${ nodes.end }",
+        ),
+    ),
+    Scenario(
+        "family",
+        workflow_of(
+            {
+                "more": {"type": "condition", "if": "${ input.depth > 0 }"},
+                "children": {
+                    "type": "loop",
+                    "after": "more.true",
+                    "over": "${ [1, 2] }",
+                    "concurrency": 2,
+                    "body": {
+                        "nodes": {"child": {"type": "subworkflow", "workflow": "w", "input": {"depth": "${ input.depth - 1 }"}}}
+                    },
+                    "result": "${ nodes.child }",
+                },
+                "leaf": act("more.false", seconds=2, gives=1),
+            },
+            output="${ sum(nodes.children.results) if nodes.children != null else nodes.leaf }",
+        ),
+        {"depth": 2},
+    ),
+    Scenario(
+        "again",
+        workflow_of(
+            {
+                "poll": {**act(seconds=1, gives=1), "after": [{"from": "ready.false", "again": True, "max_visits": 5}]},
+                "count": {"type": "set_variable", "after": "poll", "set": {"polls": "${ vars.polls + 1 }"}},
+                "ready": {"type": "condition", "after": "count", "if": "${ vars.polls >= 3 }"},
+                "done": act("ready.true", gives="${ vars.polls }"),
+            },
+            vars={"polls": 0},
+            output="${ nodes.done }",
+        ),
+    ),
+    Scenario(
+        "one at a time",
+        workflow_of(
+            {
+                "a": act(seconds=3, gives="a", node={"lock": "till"}),
+                "b": {
+                    "type": "try", "lock": "till",
+                    "body": {"nodes": {"x": act(seconds=2, gives="b"), "wait": {"type": "delay", "for": "5s"}}, "output": "b"},
+                },
+                "tell": act("a", gives=1),
+                "news": {"type": "wait_for_event", "event": "news", "since": "execution"},
+                "say": {"type": "emit", "after": "tell", "event": "news", "data": {"n": 1}},
+            },
+            output="${ [nodes.a, nodes.b, nodes.news.data.n] }",
+        ),
+    ),
+    Scenario(
+        "cut loops",
+        workflow_of(
+            {
+                "outer": {
+                    "type": "repeat", "times": 3,
+                    "body": {"nodes": {"inner": {
+                        "type": "loop", "over": "${ range(8) }",
+                        "body": {"nodes": {"t": {"type": "transform", "to": "${ item }"}, "e": act("t", gives="${ item }")}},
+                        "result": "${ nodes.e }",
+                    }}},
+                    "result": "${ sum(nodes.inner.results) }",
+                }
+            },
+            output="${ nodes.outer.results }",
+        ),
+        settings={"step_facts_max": 5, "snapshot_facts": 20},
+    ),
+    Scenario(
+        "container retry",
+        workflow_of(
+            {
+                "part": {
+                    "type": "try",
+                    "retry": RETRY,
+                    "body": {"nodes": {"one": act(seconds=1, gives=1), "two": act("one", seconds=1, fails=["x.y"])}},
+                },
+                "after": {"type": "transform", "after": "part.error", "to": "${ state.part.attempts }"},
+            },
+            output="${ nodes.after }",
+        ),
+    ),
+)  # fmt: skip
+"""Containers around effects: loops, quorums, children, going back, locks, cut steps, retries as a whole."""
+
 EXAMPLES: tuple[Scenario, ...] = tuple(
     Scenario(f"{name} {number}", example.definition, example.input, example=example)
     for name, spec in SPECS.items()

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenarios import EXAMPLES, RETRY, SCENARIOS, Scenario
+from scenarios import CONTAINERS, EXAMPLES, RETRY, SCENARIOS, Scenario
 
 from perdure.engine import events
 from perdure.engine.codec import decode_value, encode_snapshot
-from perdure.engine.execution import fold
+from perdure.engine.evolution import fold
 from perdure.engine.replay import Recorded, restep
-from perdure.ids import ExecutionId, instance_path
+from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.operations.definitions import Read
 from perdure.operations.executions import Executions, Shown
 from perdure.runtime.hot import Outcome
@@ -27,7 +27,8 @@ from perdure.testing.faults import Crash, CrashPoint
 from perdure.testing.stores.sqlite import FilePlace
 from perdure.testing.world import Process, World, act, workflow_of
 
-EFFECT_KEY = re.compile("p1_[0-9a-z]{26}")
+EFFECT_KEY = re.compile("p1_[0-9a-z]{26}|ex_[0-9a-z]{26}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z")
+"""What differs between two runs: effect keys and ids, since they are made of ids, and times."""
 WRITES = frozenset(("commit", "claim", "send", "save_blobs", "save_definition", "register", "leave"))
 CRASH_POINTS: dict[str, int] = {}
 FINALS = (events.Done, events.NodeFailed, events.Skipped, events.NodeCancelled)
@@ -91,12 +92,16 @@ def outcomes(shown: Shown) -> list[tuple[str, str, int, Any, Any]]:
 def attempts_ended(shown: Shown) -> Counter[tuple[str, int]]:
     """How often the end of each attempt was recorded, by (path, attempt)."""
     ended = [fact for fact in facts(shown) if isinstance(fact, ENDS_OF_ATTEMPTS) and fact.attempt]
-    deferred = [fact for fact in facts(shown) if isinstance(fact, events.Waiting) and fact.attempt]
-    done = {(fact.node, fact.attempt) for fact in ended}
+    deferred = [fact for fact in facts(shown) if isinstance(fact, events.Waiting) and fact.kind == "deferred"]
+    done = {(path_of(fact), fact.attempt) for fact in ended}
     return Counter(
-        [(instance_path(fact.frame, fact.node, fact.visit), fact.attempt) for fact in ended]
-        + [(fact.node, fact.attempt) for fact in deferred if (fact.node, fact.attempt) not in done]
+        [(path_of(fact), fact.attempt) for fact in ended]
+        + [(path_of(fact), fact.attempt) for fact in deferred if (path_of(fact), fact.attempt) not in done]
     )
+
+
+def path_of(fact: events.InstanceFact) -> str:
+    return instance_path(fact.frame, fact.node, fact.visit)
 
 
 # -- one run ------------------------------------------------------------------------------------------------------------------
@@ -170,19 +175,20 @@ def check_effects(world: World, at_death: Seen | None) -> None:
         assert sent.life <= world.lives
     if at_death is None:
         return
-    scheduled: set[tuple[str, int]] = set()
-    ended: set[tuple[str, int]] = set()
-    for shown in at_death.shown.values():
-        scheduled |= {(fact.node, fact.attempt) for fact in facts(shown) if isinstance(fact, events.Scheduled)}
-        ended |= set(attempts_ended(shown))
+    scheduled: set[tuple[str, str, int]] = set()
+    ended: set[tuple[str, str, int]] = set()
+    for execution, shown in at_death.shown.items():
+        id_ = id_text(execution)
+        scheduled |= {(id_, path_of(fact), fact.attempt) for fact in facts(shown) if isinstance(fact, events.Scheduled)}
+        ended |= {(id_, *attempt) for attempt in attempts_ended(shown)}
     for sent in world.ledger.sent:
         if sent.life == 1:
-            assert (sent.path, sent.attempt) in scheduled, "sent before it was durable"
+            assert (sent.execution, sent.path, sent.attempt) in scheduled, "sent before it was durable"
         else:
-            assert (sent.path, sent.attempt) not in ended, "sent again though its end was durable"
-    keys: dict[str, set[str]] = {}
+            assert (sent.execution, sent.path, sent.attempt) not in ended, "sent again though its end was durable"
+    keys: dict[tuple[str, str], set[str]] = {}
     for sent in world.ledger.sent:
-        keys.setdefault(sent.path, set()).add(sent.key)
+        keys.setdefault((sent.execution, sent.path), set()).add(sent.key)
     assert all(len(of_path) == 1 for of_path in keys.values()), "a repeat with another key"
 
 
@@ -192,10 +198,15 @@ def fingerprint(outcome: Outcome, seen: Seen) -> Any:
         outcome.status,
         outcome.output,
         outcome.error["code"] if outcome.error is not None else None,
-        [sorted(EFFECT_KEY.sub("p1_…", repr(value)) for value in seen.values[row.execution]) for row in seen.rows if row.key],
+        [told(seen, row) for row in seen.rows if row.key],
         sorted((type_, body) for type_, _, body in seen.events),
-        sorted((row.workflow, STATUSES[row.status], row.seq) for row in seen.rows if not row.key),
+        sorted((row.workflow, STATUSES[row.status], told(seen, row)) for row in seen.rows if not row.key),
     )
+
+
+def told(seen: Seen, row: Row) -> list[str]:
+    """How each node instance of an execution ended, without the keys that hold an execution's id."""
+    return sorted(EFFECT_KEY.sub("p1_…", repr(value)) for value in seen.values[row.execution])
 
 
 def undisturbed(scenario: Scenario) -> tuple[Any, list[CrashPoint]]:
@@ -209,7 +220,7 @@ def undisturbed(scenario: Scenario) -> tuple[Any, list[CrashPoint]]:
     if scenario.example is not None:
         assert outcome.status == scenario.example.status
         assert outcome.output == scenario.example.output or not scenario.example.check_output
-    assert all(count == 1 for count in Counter((sent.path, sent.attempt) for sent in world.ledger.sent).values())
+    assert all(count == 1 for count in Counter((sent.key, sent.attempt) for sent in world.ledger.sent).values())
     # After a call that only reads, everything is as it was before it.
     points = [point for point in points if point.moment == "before" or point.name in WRITES]
     CRASH_POINTS[scenario.name] = len(points)
@@ -243,7 +254,7 @@ def _crash_points_told(request: pytest.FixtureRequest) -> Iterator[None]:
         print(f"\n{sum(CRASH_POINTS.values())} crash points: {told}")
 
 
-@pytest.mark.parametrize("scenario", [*SCENARIOS, *EXAMPLES], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *CONTAINERS, *EXAMPLES], ids=lambda scenario: scenario.name)
 def test_a_death_at_any_store_call_changes_nothing_but_the_time(scenario: Scenario) -> None:
     """Wherever the process dies, the next one ends with the same status, values, node outcomes and events."""
     expected, points = undisturbed(scenario)
@@ -253,7 +264,7 @@ def test_a_death_at_any_store_call_changes_nothing_but_the_time(scenario: Scenar
         assert found == expected, f"{scenario.name} dies at {point}"
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS[:4], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [*SCENARIOS[:4], *CONTAINERS[:3]], ids=lambda scenario: scenario.name)
 def test_a_death_on_a_real_disk_changes_nothing_but_the_time(scenario: Scenario, tmp_path: Path) -> None:
     """A fixed sample of the matrix on a file: large values in files of their own, locks for signs of life."""
     expected, points = undisturbed(scenario)

@@ -23,15 +23,27 @@ EXCERPT_COLUMNS_MAX = 100  # of a longer line only a part is shown
 
 
 def check(
-    files: tuple[str, ...], *, nodes: tuple[str, ...], json: bool, codes: bool, schema: bool, save: bool, store: str | None
+    files: tuple[str, ...],
+    *,
+    nodes: tuple[str, ...],
+    json: bool,
+    codes: bool,
+    schema: bool,
+    save: bool,
+    store: str | None,
+    picture: str = "",
 ) -> int:
-    """Check each file, and keep those without errors in the store when asked to; 2 when one has errors."""
+    """Check each file, and keep those without errors in the store, or draw one, when asked to; 2 when one has errors."""
     if codes:
         return print_codes(json=json)
     if schema:
         return print_schema(nodes)
     if not files:
         raise Refused("Expected a file to check.", remedy="perdure check FILE…", code="usage")
+    if picture and len(files) > 1:
+        raise Refused(
+            f"Expected one file to draw, but got {len(files)}.", remedy="perdure check FILE --picture OUT.svg", code="usage"
+        )
     from perdure.operations.definitions import read_file
 
     worst = exits.SUCCEEDED
@@ -55,6 +67,8 @@ def check(
             print(_verdict(file, read))
     if save and worst == exits.SUCCEEDED:
         asyncio.run(_save(sound, store))
+    if picture and sound:
+        _draw(sound[0], picture)
     return worst
 
 
@@ -146,6 +160,23 @@ async def _save(reads: list[Read], store: str | None) -> None:
         plans, clock = Plans(opened), SystemClock()
         for read in reads:
             await definitions.save(opened, plans, clock, read)
+
+
+def _draw(read: Read, picture: str) -> None:
+    """Write the picture of a definition."""
+    from perdure.definition import picture_of
+    from perdure.runtime.plans import catalog_of
+
+    _write(picture, picture_of(read.checked.document, catalog_of(read.works)))
+
+
+def _write(file: str, text: str) -> None:
+    """Write a file that was asked for. Raises Refused (`file.unwritable`) where that cannot be done."""
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        sentence = f"{file} cannot be written: {error.strerror}."
+        raise Refused(sentence, remedy="Choose another place.", code="file.unwritable") from error
 
 
 def print_codes(*, json: bool) -> int:
@@ -272,10 +303,6 @@ def import_document(format: str, file: str, *, output: str, scale: float, node_t
     if not output:
         sys.stdout.write(text)
         return exits.SUCCEEDED
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        sentence = f"{output} cannot be written: {error.strerror}."
-        raise Refused(sentence, remedy="Choose another place.", code="file.unwritable") from error
+    _write(output, text)
     say(f"{output}: {_count(len(definition['nodes']), 'node')}")
     return exits.SUCCEEDED

@@ -68,6 +68,10 @@ def run(
     priority: Annotated[int, Option("--priority", min=0, max=5, help="1 (first) to 5; 0: the workflow's own.")] = 0,
     nodes: Nodes = None,
     no_wait: NoWait = False,
+    signal: Annotated[str, Option("--signal", help="Start it, or find the one of that key, and send it this signal.")] = "",
+    payload: Annotated[str | None, Option("--payload", help="The signal's payload: JSON, @file or @-.")] = None,
+    signal_key: Annotated[str, Option("--signal-key", help="The key that the wait names.")] = "",
+    signal_id: Annotated[str, Option("--signal-id", help="The same id twice is one signal.")] = "",
     json: Json = False,
     plain: Annotated[bool, Option("--plain", help="Plain lines also on a terminal.")] = False,
 ) -> int:
@@ -79,7 +83,7 @@ def run(
 
     return running.run(
         file, input=input, store=store, key=key, priority=priority, nodes=tuple(nodes or ()), no_wait=no_wait, json=json,
-        plain=plain,
+        plain=plain, signal=running.first_signal(signal, payload, signal_key, signal_id),
     )  # fmt: skip
 
 
@@ -103,13 +107,15 @@ def check(
     schema: Annotated[bool, Option("--schema", help="Print the JSON Schema of definitions.")] = False,
     save: Annotated[bool, Option("--save", help="Keep them in the store, to be started by name.")] = False,
     store: Store = None,
+    picture: Annotated[str, Option("--picture", metavar="OUT.svg", help="Draw the one that is checked.")] = "",
 ) -> int:
     """Check definitions, reporting all faults at once."""
     from perdure.cli import checking
 
     return checking.check(
-        tuple(files or ()), nodes=tuple(nodes or ()), json=json, codes=codes, schema=schema, save=save, store=store
-    )
+        tuple(files or ()), nodes=tuple(nodes or ()), json=json, codes=codes, schema=schema, save=save, store=store,
+        picture=picture,
+    )  # fmt: skip
 
 
 @app.command("nodes")
@@ -149,6 +155,19 @@ def show(
 
 
 @app.command()
+def why(
+    id: Id,
+    path: Annotated[str, Argument(metavar="[PATH]", help="A node or a frame: orders[3].charge. None: the execution.")] = "",
+    store: Store = None,
+    json: Json = False,
+) -> int:
+    """Why a node ran, was skipped, cancelled, waits or failed; why an execution stands where it stands."""
+    from perdure.cli import explaining
+
+    return explaining.why(id, path, store, json=json)
+
+
+@app.command()
 def incidents(store: Store = None, json: Json = False) -> int:
     """Nodes that are parked and wait for an operator."""
     from perdure.cli import looking
@@ -162,14 +181,45 @@ def signal(
     name: Annotated[str, Argument(metavar="NAME", help="The signal's name.")],
     payload: Annotated[str, Option("--payload", help="JSON, @file or @-.")] = "null",
     key: Annotated[str, Option("--key", help="The key that the wait names.")] = "",
-    path: Annotated[str, Option("--path", help="Only to this node.")] = "",
+    path: Annotated[str, Option("--path", help="Only to this node; `add` and `close` to this open loop.")] = "",
     signal_id: Annotated[str, Option("--id", help="The same id twice is one signal.")] = "",
+    to_all: Annotated[bool, Option("--to-all", help="To all that wait for it now.")] = False,
+    ttl: Annotated[str, Option("--ttl", help="How long it is kept when nobody waits, such as 1h (default: always).")] = "",
     store: Store = None,
 ) -> int:
     """Send a signal to an execution."""
     from perdure.cli import acting
 
-    return acting.signal(id, name, store, payload=payload, key=key, path=path, signal_id=signal_id)
+    return acting.signal(id, name, store, payload=payload, key=key, path=path, signal_id=signal_id, to_all=to_all, ttl=ttl)
+
+
+@app.command()
+def emit(
+    event: Annotated[str, Argument(metavar="EVENT", help="The event's type, such as order.paid.")],
+    data: Annotated[str, Option("--data", help="JSON, @file or @-.")] = "null",
+    subject: Annotated[str, Option("--subject", help="What it is about.")] = "",
+    event_id: Annotated[str, Option("--id", help="The same id twice is one event.")] = "",
+    source: Annotated[str | None, Option("--source", help="Where it comes from (default: you).")] = None,
+    store: Store = None,
+    json: Json = False,
+) -> int:
+    """Put an event into the event log, for all that wait for it."""
+    from perdure.cli import events
+
+    return events.emit(event, store, data=data, subject=subject, event_id=event_id, source=source, json=json)
+
+
+@app.command("events")
+def events_(
+    store: Store = None,
+    type: Annotated[str | None, Option("--type", help="Only of this type.")] = None,
+    limit: Annotated[int, Option("--limit", min=1, max=100_000, help="At most so many, the newest.")] = 50,
+    json: Json = False,
+) -> int:
+    """The event log, newest last."""
+    from perdure.cli import events
+
+    return events.list_events(store, type=type, limit=limit, json=json)
 
 
 @app.command()
@@ -182,6 +232,47 @@ def cancel(
     from perdure.cli import acting
 
     return acting.cancel(id, store, reason=reason, terminate=terminate, nodes=tuple(nodes or ()))
+
+
+@app.command()
+def pause(id: Id, store: Store = None, reason: Reason = "", nodes: Nodes = None) -> int:
+    """Pause an execution: nothing new starts until `unpause`."""
+    from perdure.cli import acting
+
+    return acting.pause(id, store, reason=reason, nodes=tuple(nodes or ()))
+
+
+@app.command()
+def unpause(
+    id: Id, store: Store = None, reason: Reason = "",
+    clocks: Annotated[
+        str, Option("--clocks", help="frozen: due times move by the pause; running: what came due fires now.")
+    ] = "frozen",
+) -> int:  # fmt: skip
+    """End a pause."""
+    from perdure.cli import acting
+
+    return acting.unpause(id, store, clocks=clocks, reason=reason)
+
+
+@app.command()
+def skip(id: Id, path: Path, store: Store = None, reason: Reason = "") -> int:
+    """End a wait, or a backoff, now."""
+    from perdure.cli import acting
+
+    return acting.skip(id, path, store, reason=reason)
+
+
+@app.command()
+def reschedule(
+    id: Id, path: Path,
+    to: Annotated[str, Option("--to", help="A duration from now, such as 5m, or a time with its offset.")],
+    store: Store = None, reason: Reason = "",
+) -> int:  # fmt: skip
+    """Move the end of a wait, or of a backoff."""
+    from perdure.cli import acting
+
+    return acting.reschedule(id, path, store, to=to, reason=reason)
 
 
 @app.command()

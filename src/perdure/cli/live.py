@@ -12,19 +12,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from perdure.cli.view import Watched, ending_lines, logged_line, note_of
+from perdure.cli.view import Watched, ending_lines, logged_line, pause_words
 from perdure.cli.wording import COLOURS, GLYPHS, clock_text, duration_text
 from perdure.clock import SystemClock
 from perdure.definition.plan import Plan
+from perdure.engine import events
 from perdure.engine.events import AnyFact
 from perdure.engine.execution import STATE_NAMES, Instance
-from perdure.ids import ExecutionId, id_text
+from perdure.ids import ExecutionId, id_text, instance_path, is_inside
 from perdure.runtime.hot import Outcome
 
 REFRESHES_A_SECOND = 8
 LINES_BESIDE = 4  # of the terminal's height, for the line of progress and what stands above
 ROWS_LEFT_BEHIND_MAX = 40
 """A table of up to so many nodes stays on the screen when its execution has ended."""
+
+FRAMES_LOOKED_AT = 2_000
+"""Of a loop with more iterations in flight only the first so many are looked at for each picture."""
 
 SHOWN_MICROSECONDS_MIN = 1_000  # what a step computes takes no time that anybody would look at
 
@@ -54,13 +58,14 @@ class LiveView:
         watched = self._watched[execution]
         for fact in facts:
             watched.take(at, fact)
-            logged = watched.logged(fact)
-            if logged is not None:
-                self._console.print(Text.assemble((clock_text(at), "dim"), "  ", logged))
+            said = pause_words(fact) if isinstance(fact, events.Paused | events.Resumed) else watched.logged(fact)
+            if said is not None:
+                self._console.print(Text.assemble((clock_text(at), "dim"), "  ", said))
 
     def log(self, execution: ExecutionId, at: int, path: str, message: str, level: str, data: dict[str, Any]) -> None:
         line = logged_line({"message": message, "level": level, "data": data})
-        self._console.print(Text.assemble((clock_text(at), "dim"), "  ", (path, "dim"), "  ", line))
+        whose = path if execution in self._watched else f"{id_text(execution)} {path}"  # of a child, which is not shown itself
+        self._console.print(Text.assemble((clock_text(at), "dim"), "  ", (whose, "dim"), "  ", line))
 
     def end(self, outcome: Outcome, took: int) -> None:
         watched = self._watched.pop(outcome.execution)
@@ -88,27 +93,30 @@ class LiveView:
     # -- the table ----------------------------------------------------------------------------------------------------
 
     def table(self, watched: Watched, room: int) -> Table:
-        """At most `room` nodes of an execution, in the order in which they were declared."""
+        """At most `room` nodes of an execution: its own as they were declared, below each container what is active in it."""
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-        instances = _instances(watched)
         now = self._clock.now()
-        for name in chosen(watched, room):
-            instance = instances.get(name)
+        for frame, name in rows(watched, room):
+            opened = watched.state.frames.get(frame)
+            instance = opened.instances.get(name) if opened is not None else None
+            if instance is None and frame:
+                continue  # its frame has ended meanwhile
             state = STATE_NAMES[instance.state] if instance is not None else "pending"
-            note = note_of(instance, now, counts_down=True) if instance is not None else ""
+            note = watched.note(frame, instance, now, counts_down=True) if instance is not None else ""
             again = f"×{instance.attempt}" if instance is not None and instance.attempt > 1 else ""
+            shown = name if instance is None else f"{'  ' if frame else ''}{instance_path(frame, name, instance.visit)}"
             table.add_row(
-                Text(GLYPHS[state], style=COLOURS[state]), Text(name, overflow="ellipsis", no_wrap=True),
-                Text(state, style=COLOURS[state]), again, self._duration(watched, name, state, now),
+                Text(GLYPHS[state], style=COLOURS[state]), Text(shown, overflow="ellipsis", no_wrap=True),
+                Text(state, style=COLOURS[state]), again, self._duration(watched, frame, name, state, now),
                 Text(note, style="dim", overflow="ellipsis", no_wrap=True),
             )  # fmt: skip
         return table
 
-    def _duration(self, watched: Watched, name: str, state: str, now: int) -> str:
-        began = watched.began.get(name)
-        if began is None or state in ("pending", "skipped"):
+    def _duration(self, watched: Watched, frame: str, name: str, state: str, now: int) -> str:
+        times = watched.times.get(frame, {}).get(name)
+        if times is None or state in ("pending", "skipped"):
             return ""
-        took = max(0, watched.ended.get(name, now) - began)
+        took = max(0, (times.ended or now) - times.began)
         return duration_text(took) if took >= SHOWN_MICROSECONDS_MIN else ""
 
     def progress(self, watched: Watched) -> str:
@@ -119,7 +127,40 @@ class LiveView:
         words = [f"{counts[state]} {state}" for state in _IN_WORDS if counts[state]]
         state = watched.state
         took = (state.at if state.ended else self._clock.now()) - state.started if state.started else 0
-        return f"{over}/{len(nodes)} nodes, {duration_text(max(0, took))}: {', '.join(words)}"
+        paused = " (paused)" if state.paused_at else ""
+        return f"{over}/{len(nodes)} nodes, {duration_text(max(0, took))}{paused}: {', '.join(words)}"
+
+
+def rows(watched: Watched, room: int) -> list[tuple[str, str]]:
+    """The nodes to show, each by its frame: the workflow's own, then below its container what matters inside of it."""
+    own = chosen(watched, room)
+    instances = _instances(watched)
+    holders = [name for name in own if name in instances and _has_frames(watched, name)]
+    share = (room - len(own)) // len(holders) if holders else 0
+    found: list[tuple[str, str]] = []
+    for name in own:
+        found.append(("", name))
+        if share > 0 and name in holders:
+            found += _inside(watched, instance_path("", name, instances[name].visit), share)
+    return found
+
+
+def _has_frames(watched: Watched, name: str) -> bool:
+    root = watched.plan.root
+    return bool(root.nodes[root.number[name]].scopes)
+
+
+def _inside(watched: Watched, container: str, room: int) -> list[tuple[str, str]]:
+    """What is active in the frames of a container, or failed there: the most urgent, in the order in which it began."""
+    every = list(watched.state.frames.values())[:FRAMES_LOOKED_AT]  # copied at once: it may change meanwhile
+    frames = [frame for frame in every if is_inside(frame.path, container)]
+    urgent = [
+        (_URGENT.index(STATE_NAMES[instance.state]), place, frame.path, name)
+        for place, frame in enumerate(frames) if not frame.closed
+        for name, instance in list(frame.instances.items()) if STATE_NAMES[instance.state] in _URGENT
+    ]  # fmt: skip
+    first = sorted(urgent)[:room]
+    return [(path, name) for _, _, path, name in sorted(first, key=lambda entry: entry[1])]
 
 
 def chosen(watched: Watched, room: int) -> list[str]:
@@ -134,7 +175,7 @@ def chosen(watched: Watched, room: int) -> list[str]:
         if name in instances and (state := STATE_NAMES[instances[name].state]) in _URGENT
     }
     picked = dict.fromkeys(sorted(urgency, key=urgency.__getitem__))
-    picked |= dict.fromkeys(name for name in reversed(watched.recent) if name in watched.plan.root.number)
+    picked |= dict.fromkeys(reversed(watched.recent))
     picked |= dict.fromkeys(name for name in names if name not in instances)
     first = set(list(picked)[:room])
     return [name for name in names if name in first]

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_
 from collections.abc import Sequence
 from typing import Any
 
 from perdure.cli import exits
+from perdure.cli.following import store_option
 from perdure.cli.reading import client
-from perdure.cli.timeline import timeline_lines
-from perdure.cli.view import note_of
-from perdure.cli.wording import GLYPHS, date_text, duration_text, failure_lines, json_line, value_text
-from perdure.clock import SystemClock
-from perdure.engine.events import AnyFact, AnyInput, InstanceFact
-from perdure.engine.execution import PARKED, STATE_NAMES, Instance, path_of
+from perdure.cli.showing import told
+from perdure.cli.wording import GLYPHS, date_text, duration_text, failure_lines, json_line
+from perdure.engine.events import AnyFact, AnyInput
+from perdure.engine.execution import PARKED, Instance, path_of
 from perdure.engine.names import time_text
-from perdure.errors import PerdureError, Refused
-from perdure.ids import id_text, instance_path
-from perdure.operations.executions import Executions, Shown
+from perdure.errors import Refused
+from perdure.ids import id_text
 from perdure.operations.journal import handles_of, moment_object
+from perdure.operations.waits import command_for
 from perdure.store.contract import FIRST_FINAL, STATUSES, Row, Store
 
 PAGE = 1_000
@@ -71,7 +69,7 @@ def show(id: str, store: str | None, *, json: bool, full: bool) -> int:
         async with client(store) as (opened, executions):
             execution = await executions.find(id)
             if not json:
-                for line in await _told(await executions.show(execution), executions, opened):
+                for line in await told(await executions.show(execution), executions, opened):
                     print(line)
                 return exits.SUCCEEDED
             row = await opened.row(execution)
@@ -91,84 +89,6 @@ async def _values(store: Store, tenant: str, records: list[AnyInput | AnyFact]) 
     return {digest: decode_value(body) for digest, body in bodies.items()}
 
 
-async def _told(shown: Shown, executions: Executions, store: Store) -> list[str]:
-    state, row = shown.state, shown.row
-    lines = [f"{GLYPHS[shown.status]} {id_text(row.execution)}  {shown.status}", *_header(shown, await store.workers())]
-    lines.append(f"  input     {await _value(executions, row, state.input)}")
-    if state.status == "succeeded":
-        lines.append(f"  output    {await _value(executions, row, state.output)}")
-    if state.error is not None:
-        lines += ["  error", *failure_lines(state.error, indent="    ")]
-    for frame in state.frames.values():
-        for name, raw in frame.variables.items():
-            lines.append(f"  variable  {f'{frame.path}.' if frame.path else ''}{name} = {await _value(executions, row, raw)}")
-    nodes = _node_lines(shown, await _declared(store, row))
-    return [*lines, "", "nodes", *nodes, "", "timeline", *timeline_lines(shown.timeline)]
-
-
-def _header(shown: Shown, workers: Sequence[Any]) -> list[str]:
-    state, row = shown.state, shown.row
-    lines = [f"  workflow  {row.workflow}  (digest {(state.digest or row.digest).hex()[:12]})"]
-    lines.append(f"  started   {date_text(row.created)}{f' by {state.by}' if state.by else ''}")
-    if state.parent:
-        lines.append(f"  after     {id_text(state.parent)} ({state.relation})")  # type: ignore[arg-type]  # 16 bytes, as stored
-    if row.key:
-        lines.append(f"  key       {row.key}")
-    if state.ended:
-        lines.append(f"  ended     {date_text(row.updated)}, after {duration_text(max(0, row.updated - row.created))}")
-    else:
-        home = next((worker for worker in workers if worker.alive and worker.worker == row.home), None)
-        lines.append(f"  run by    {f'process {home.pid} on {home.host}' if home else 'no process: `perdure resume` goes on'}")
-    return lines
-
-
-async def _declared(store: Store, row: Row) -> list[str]:
-    """The ids of the workflow's own nodes, as they were written; none where the definition is not here."""
-    saved = await store.definition(row.digest, tenant=row.tenant) if row.digest else None
-    return list(json_.loads(saved.document)["nodes"]) if saved is not None else []
-
-
-def _node_lines(shown: Shown, declared: Sequence[str]) -> list[str]:
-    """Every node: the workflow's own as they were declared, then those of frames that are open."""
-    state = shown.state
-    now = state.at if state.ended else SystemClock().now()
-    root = state.frames.get("")
-    own = {} if root is None else {name: root.instances.get(name) for name in dict.fromkeys((*declared, *root.instances))}
-    every = [(name if not instance or not root else path_of(root, instance), instance) for name, instance in own.items()]
-    every += [(path_of(frame, instance), instance) for frame, instance in state.instances() if frame.path]
-    width = max((len(path) for path, _ in every), default=0)
-    spent = _spent(shown)
-    return [_node_line(path, width, instance, spent.get(path, 0), now) for path, instance in every]
-
-
-def _spent(shown: Shown) -> dict[str, int]:
-    """Microseconds from the first to the last fact of each instance, by path: attempts, backoff and waits together."""
-    began: dict[str, int] = {}
-    spent: dict[str, int] = {}
-    for moment in shown.timeline:
-        for fact in moment.facts:
-            if isinstance(fact, InstanceFact):
-                path = instance_path(fact.frame, fact.node, fact.visit)
-                spent[path] = moment.at - began.setdefault(path, moment.at)
-    return spent
-
-
-def _node_line(path: str, width: int, instance: Instance | None, spent: int, now: int) -> str:
-    if instance is None:
-        return f"  {GLYPHS['pending']} {path:{width}}  pending"
-    status = STATE_NAMES[instance.state]
-    again = f" ×{instance.attempt}" if instance.attempt > 1 else ""
-    took = duration_text(spent) if spent and instance.final else ""
-    return f"  {GLYPHS[status]} {path:{width}}  {status + again:12} {took:>8}  {note_of(instance, now)}".rstrip()
-
-
-async def _value(executions: Executions, row: Row, raw: Any) -> str:
-    try:
-        return value_text(await executions.value(row, raw))
-    except PerdureError as error:
-        return f"({error.message})"
-
-
 # -- incidents -----------------------------------------------------------------------------------------------------------
 
 
@@ -182,11 +102,11 @@ def incidents(store: str | None, *, json: bool) -> int:
             while True:
                 rows = await opened.rows(statuses=range(FIRST_FINAL), before=before, limit=PAGE)
                 for row in rows:
-                    shown = await executions.show(row.execution)
-                    for frame, instance in shown.state.instances():
+                    state = await executions.state(row.execution)
+                    for frame, instance in state.instances():
                         if instance.state == PARKED:
                             found += 1
-                            print("\n".join(_incident(row, path_of(frame, instance), instance, json=json)))
+                            print("\n".join(_incident(row, path_of(frame, instance), instance, store, json=json)))
                 if len(rows) < PAGE:
                     break
                 before = rows[-1].execution
@@ -197,7 +117,7 @@ def incidents(store: str | None, *, json: bool) -> int:
     return asyncio.run(work())
 
 
-def _incident(row: Row, path: str, instance: Instance, *, json: bool) -> list[str]:
+def _incident(row: Row, path: str, instance: Instance, store: str | None, *, json: bool) -> list[str]:
     assert instance.error is not None, "a parked node has an error"
     if json:
         about = {
@@ -206,7 +126,15 @@ def _incident(row: Row, path: str, instance: Instance, *, json: bool) -> list[st
         }  # fmt: skip
         return [json_line(about)]
     asked = "did its effect happen?" if instance.question == "unknown" else "it failed: retry, complete or fail?"
-    return [f"! {id_text(row.execution)}  {row.workflow}  {path}  {asked}", *failure_lines(instance.error, indent="    ")]
+    first = f"! {id_text(row.execution)}  {row.workflow}  {path}  {asked}"
+    return [first, *failure_lines(instance.error, indent="    "), f"    {_remedy(row, path, instance, store)}"]
+
+
+def _remedy(row: Row, path: str, instance: Instance, store: str | None) -> str:
+    command = f"{command_for(instance, id_text(row.execution), path)}{store_option(store)}"
+    if instance.question == "unknown":
+        return f"it did not happen: {command}; it did: perdure complete …"
+    return f"decide with: {command}; or perdure complete … --output JSON, perdure fail …"
 
 
 # -- verify --------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from typing import Any
 
 from perdure.cli.exits import DEBUG
 from perdure.errors import InputRefused, NotFound, StoreError
+from perdure.expressions import parse_duration, parse_time
 from perdure.settings import Settings
 
 
@@ -67,6 +69,27 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise _NotAllowed(f"Expected each key once, but {twice!r} stands twice in one object.")
     return found
+
+
+def duration(text: str, option: str) -> int:
+    """A duration that is not nothing, in microseconds. Raises InputRefused."""
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise InputRefused(f"{option}: {error}", remedy="Such as 10s, 5m, 2h, 3d.") from error
+    if not found:
+        raise InputRefused(f"{option}: Expected some time, but got {text!r}.", remedy="Such as 10s, 5m, 2h, 3d.")
+    return found
+
+
+def moment(text: str, option: str, now: int) -> int:
+    """A moment in microseconds UTC: a time, or a duration from now on. Raises InputRefused."""
+    if not re.match(r"\d{4}-", text):
+        return now + duration(text, option)
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise InputRefused(f"{option}: {error}", remedy="Such as 5m, or 2026-12-24T18:00:00+01:00.") from error
 
 
 def settings(store: str | None, **arguments: Any) -> Settings:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from perdure.app import Engine
 from perdure.cli import exits
 from perdure.cli.checking import print_faults
-from perdure.cli.following import Following, store_option
+from perdure.cli.following import Following, living_home, store_option
 from perdure.cli.reading import actor, existing, json_value, settings
 from perdure.cli.view import view_for
 from perdure.errors import Refused
 from perdure.ids import ExecutionId, id_text
 from perdure.operations.definitions import read_file
+from perdure.operations.executions import FirstSignal
 from perdure.store.contract import FIRST_FINAL, STATUSES, Row, Store, Worker
 
 PAGE = 1_000
@@ -20,9 +21,21 @@ OTHERS_LOOKED_AT = 1_000
 """After a start the newest so many unfinished executions are looked at for interrupted ones; `resume` looks at all."""
 
 
+def first_signal(name: str, payload: str | None, key: str, signal_id: str) -> FirstSignal | None:
+    """The signal that is given with a start. Raises Refused where only its parts are."""
+    if name:
+        return FirstSignal(name=name, payload=json_value(payload or "null", "--payload"), key=key, id=signal_id)
+    parts = {"--payload": payload is not None, "--signal-key": bool(key), "--signal-id": bool(signal_id)}
+    lone = [option for option, given in parts.items() if given]
+    if lone:
+        sentence = f"Expected --signal NAME with {' and '.join(lone)}."
+        raise Refused(sentence, remedy="Name the signal, or leave them out.", code="usage")
+    return None
+
+
 def run(
     file: str, *, input: str, store: str | None, key: str, priority: int, nodes: tuple[str, ...], no_wait: bool, json: bool,
-    plain: bool,
+    plain: bool, signal: FirstSignal | None = None,
 ) -> int:  # fmt: skip
     """Start FILE and follow it; the exit code."""
     read = read_file(file, node_files=nodes)
@@ -35,12 +48,17 @@ def run(
 
     async def work() -> int:
         async with following.engine(found, nodes) as engine:
-            begun = await engine.executions.start(read, given, key=key, by=actor(), priority=priority)
+            begun = await engine.executions.start(read, given, key=key, by=actor(), priority=priority, signal=signal)
             row = await row_of(engine.store, begun.execution)
             if begun.existing:
                 exits.say(f"{id_text(begun.execution)} was started with this key before")
-            if await following.begin(engine, row) and begun.existing and row.status < FIRST_FINAL:
-                await take_if_free(engine, row)
+            if signal is not None:
+                say_whether_sent(signal.name, signal.id, begun.execution, new=begun.signalled)
+            if await following.begin(engine, row):
+                if not begun.existing:
+                    following.runs_here([begun.execution])
+                elif row.status < FIRST_FINAL:
+                    await take_if_free(engine, row, following)
             await mention_interrupted(engine, begun.execution, store)
             return await following.to_the_end(engine)
 
@@ -65,6 +83,12 @@ def resume(ids: tuple[str, ...], *, store: str | None, nodes: tuple[str, ...], n
     return following.until_interrupted(work)
 
 
+def say_whether_sent(name: str, signal_id: str, execution: ExecutionId, *, new: bool) -> None:
+    """A signal is sent once, however often one with its id is."""
+    sent_before = f"a signal with the id {signal_id} was sent before; it counts once"
+    exits.say(f"sent `{name}` to {id_text(execution)}" if new else sent_before)
+
+
 async def named(engine: Engine, ids: Sequence[str]) -> list[Row]:
     """The executions that were named. Raises NotFound, and Refused where a living process runs one of them."""
     rows = [await row_of(engine.store, await engine.executions.find(text)) for text in dict.fromkeys(ids)]
@@ -79,19 +103,20 @@ async def take(engine: Engine, rows: Sequence[Row], following: Following) -> Non
     for start in range(0, len(rows), PAGE):
         page = rows[start : start + PAGE]
         taken = set(await engine.home.take([row.execution for row in page], limit=len(page)))
+        following.runs_here(taken)
         for row in page:
             now = await row_of(engine.store, row.execution)
-            if row.execution not in taken and now.status < FIRST_FINAL:
+            if row.execution not in taken and now.status < FIRST_FINAL and not engine.home.has(row.execution):
                 following.refuse(row.execution, run_elsewhere(now, await living_home(engine.store, now)))
 
 
-async def take_if_free(engine: Engine, row: Row) -> None:
+async def take_if_free(engine: Engine, row: Row, following: Following) -> None:
     """Go on with an execution that was started before, if nobody living does."""
     worker = await living_home(engine.store, row)
     if worker is not None:
         exits.say(f"it is run by {described(worker)}")
     else:
-        await engine.home.take([row.execution])
+        following.runs_here(await engine.home.take([row.execution]))
 
 
 async def mention_interrupted(engine: Engine, started: ExecutionId, store: str | None) -> None:
@@ -123,11 +148,6 @@ async def interrupted(store: Store, *, most: int | None = None) -> list[Row]:
         before = rows[-1].execution
         left = None if left is None else left - page
     return found[::-1]
-
-
-async def living_home(store: Store, row: Row) -> Worker | None:
-    """The living worker that is the execution's home, if there is one."""
-    return next((worker for worker in await store.workers() if worker.alive and worker.worker == row.home), None)
 
 
 async def row_of(store: Store, execution: ExecutionId) -> Row:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perdure.definition.canonical import authored, digest_of, restore
     from perdure.definition.check import Checked, check_document, compile_plan, read_definition
+    from perdure.definition.drawing import picture_of
     from perdure.definition.faults import CODES, FaultCode, reference
     from perdure.definition.model import CRON_ALIASES, closed_types, keys_schema, own_keys
     from perdure.definition.schema import SCHEMA_FILE, definition_schema
@@ -24,6 +25,7 @@ _ROOMS = {
     "check_document": "check",
     "compile_plan": "check",
     "read_definition": "check",
+    "picture_of": "drawing",
     "CODES": "faults",
     "FaultCode": "faults",
     "reference": "faults",
@@ -57,6 +59,7 @@ __all__ = [
     "digest_of",
     "keys_schema",
     "own_keys",
+    "picture_of",
     "read_definition",
     "reference",
     "restore",

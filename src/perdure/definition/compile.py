@@ -16,7 +16,18 @@ from perdure.definition.scope import is_declaration
 from perdure.expressions import Computed, Constant, Expression, MapTemplate, Template
 
 _SETTINGS_NAMED = frozenset(
-    {"timeout", "soft_timeout", "on_timeout", "cleanup", "priority", "park", "error_workflow", "retry", "on_failure"}
+    {
+        "timeout",
+        "soft_timeout",
+        "on_timeout",
+        "cleanup",
+        "priority",
+        "park",
+        "error_workflow",
+        "retry",
+        "on_failure",
+        "depth_max",
+    }
 )
 _RETRY: dict[str, Any] = {"attempts": 3, "initial": "1s", "max": "5m"}
 
@@ -25,18 +36,28 @@ def plan_of(subject: Subject, digest: bytes) -> Plan:
     """The plan of a definition without errors."""
     document = subject.document
     lock = {node.spec.name: node.spec.version for node in subject.nodes if node.spec is not None}
+    root = _Compiler(subject.templates).scope(subject.root, "")
     return Plan(
         name=document["name"],
         title=document.get("title", ""),
         digest=digest.hex(),
         lock=dict(sorted(lock.items())),
-        root=_Compiler(subject.templates).scope(subject.root, ""),
+        root=root,
         settings=_settings(document.get("settings", {}), subject.templates),
         input_schema=document.get("input"),
         output_schema=document.get("output_schema"),
         triggers=tuple(document.get("triggers", ())),
         document=document,
+        scopes={scope.path: scope for scope in _every_scope(root)},
     )
+
+
+def _every_scope(root: ScopePlan) -> Iterator[ScopePlan]:
+    waiting = [root]
+    while waiting:
+        scope = waiting.pop()
+        yield scope
+        waiting += [inner for node in scope.nodes for inner in node.scopes.values()]
 
 
 def _settings(raw: Mapping[str, Any], templates: Mapping[Path, Template]) -> Settings:
@@ -51,6 +72,7 @@ def _settings(raw: Mapping[str, Any], templates: Mapping[Path, Template]) -> Set
         priority=raw.get("priority", 3),
         park=raw.get("park", False),
         error_workflow=raw.get("error_workflow"),
+        depth_max=raw.get("depth_max", 32),
         retry=raw.get("retry"),
         rest={key: item for key, item in raw.items() if key not in _SETTINGS_NAMED},
     )
@@ -80,6 +102,8 @@ class _Compiler:
             result=result if scope.kind != "workflow" else None,
             variables={name: self._variable(scope, name, declared) for name, declared in scope.variables.items()},
             timeout=self._templates.get((*scope.path, "timeout")),
+            joins=frozenset(node.index for node in nodes if node.type == "join"),
+            detaching=tuple(node.id for node in nodes if node.type != "join" and node.options.get("losers") == "detach"),
         )
 
     def _variable(self, scope: Scope, name: str, declared: Any) -> VariablePlan:
@@ -112,7 +136,8 @@ class _Compiler:
             options=_options(node),
             scopes={name: self.scope(inner, f"{own_path}.{name}") for name, inner in node.scopes.items()},
             when=self._condition((*node.path, "when")),
-            catch=tuple(self._catch(node)),
+            catch=() if node.type == "try" else tuple(self._catch(node)),
+            handlers=tuple(self._catch(node)) if node.type == "try" else (),
             has_error_edge="error" in leaving,
             has_timeout_edge="timeout" in leaving,
             retry=tuple(self._retry(raw.get("retry"), node.path)),
@@ -216,9 +241,11 @@ _POLICIES: tuple[OnFailure, ...] = ("cancel_siblings", "drain", "isolate", "coll
 
 def _options(node: Node) -> Mapping[str, Any]:
     """What is fixed when saved, with defaults; `need` and `tolerate` stand here too unless they are expressions."""
-    if node.type not in CLOSED:
-        return {}
     options: dict[str, Any] = {}
+    if "compensate" in node.scopes:
+        options["compensate_on"] = node.raw.get("compensate_on", "success")
+    if node.type not in CLOSED:
+        return options
     for key, (name, default) in _option_defaults(node.type).items():
         value = node.raw.get(key, default)
         if name != "quorum" or not is_expression(value):
@@ -228,8 +255,6 @@ def _options(node: Node) -> Mapping[str, Any]:
     if node.type == "try":
         handlers = one_or_list(node.raw.get("catch", []))
         options["as"] = tuple(handler.get("as", "error") for handler in handlers)
-    if "compensate" in node.scopes:
-        options["compensate_on"] = node.raw.get("compensate_on", "success")
     return options
 
 

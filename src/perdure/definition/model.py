@@ -228,7 +228,7 @@ class Settings(Strict):
     retry: RetryList = Field(default_factory=list)
     payload_max: Positive = None
     retention: Duration = None
-    depth_max: Positive = 32
+    depth_max: int = Field(32, ge=1)
     budget: dict[str, Any] = Field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

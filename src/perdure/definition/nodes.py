@@ -33,43 +33,55 @@ from perdure.definition.fields import (
 )
 from perdure.definition.scope import TAG, Body, Scope, Shared
 
+_NEED = "How many must succeed: `all`, `any`, a number, a percentage, or a condition over `join`."
+_COUNT = "What counts: `success`, or `finished`, which counts failed ones too."
+_LOSERS = "What becomes of those that are not needed any more: `cancel`, `drain` or `detach`."
+_ITEMS = "A list, or an object, whose items are `{key, value}`."
+_IN_FLIGHT = "What a `break` does to the other iterations under way."
+
 
 # -- branches -------------------------------------------------------------------------------------------------------------
 class ConditionNode(Shared):
     """Chooses between its ports `true` and `false`."""
 
     type: Literal["condition"]
-    if_: Condition = Field(alias="if")
+    if_: Condition = Field(alias="if", description="True leaves by `true`, false by `false`; anything else fails.")
 
 
 class SwitchNode(Shared):
     """Chooses by named conditions; each case is a port, `default` is the rest."""
 
     type: Literal["switch"]
-    cases: Annotated[dict[str, Any], Role("cases")]
-    match: Annotated[Literal["first", "all"], Role("fixed")] = "first"
-    strict: Annotated[bool, Role("fixed")] = False
+    cases: Annotated[dict[str, Any], Role("cases")] = Field(
+        description="Ports by name, each with its condition, asked in order."
+    )
+    match: Annotated[Literal["first", "all"], Role("fixed")] = Field(
+        "first", description="Whether the first that holds is taken, or all that hold."
+    )
+    strict: Annotated[bool, Role("fixed")] = Field(
+        False, description="Whether none that holds is the failure `switch.no_match`."
+    )
 
 
 class ParallelNode(Shared):
     """Runs named branches at the same time and joins them."""
 
     type: Literal["parallel"]
-    branches: Annotated[dict[str, Scope], Role("branches")]
-    need: Need = "all"
-    count: Counting = None
-    losers: Losers = "cancel"
-    concurrency: Positive = None
-    on_failure: OnFailure = "cancel_siblings"
+    branches: Annotated[dict[str, Scope], Role("branches")] = Field(description="Graphs by name, which begin together.")
+    need: Need = Field("all", description=_NEED)
+    count: Counting = Field(None, description=_COUNT)
+    losers: Losers = Field("cancel", description=_LOSERS)
+    concurrency: Positive = Field(None, description="How many run at once. Left out: all.")
+    on_failure: OnFailure = Field("cancel_siblings", description="What a failed branch does to the others.")
 
 
 class JoinNode(Shared):
     """Waits for a quorum of its incoming edges."""
 
     type: Literal["join"]
-    need: Need = "all"
-    count: Counting = None
-    losers: Losers = "cancel"
+    need: Need = Field("all", description=_NEED)
+    count: Counting = Field(None, description=_COUNT)
+    losers: Losers = Field("cancel", description=_LOSERS)
 
 
 # -- loops ----------------------------------------------------------------------------------------------------------------
@@ -83,60 +95,72 @@ class Carry(Strict):
 class Repeating(Shared):
     """What all loops share."""
 
-    index: Name = "index"
-    carry: Annotated[Carry, Role("carry")] = absent()
-    collect: Collect = "all"
-    reduce: Annotated[Carry, Role("reduce")] = absent()
-    tolerate: Tolerate = 0
-    need: Need = None
-    count: Counting = None
-    losers: Losers = "cancel"
-    until: Annotated[Condition, Role("condition", "after")] = None
-    on_failure: OnFailure = "cancel_siblings"
-    max_iterations: Positive = None
-    body: Body
-    result: Annotated[Any, Role("value", "after")] = None
+    index: Name = Field("index", description="The name under which an iteration sees its number.")
+    carry: Annotated[Carry, Role("carry")] = absent(
+        description="A value that goes from iteration to iteration: `start`, and `next` after each."
+    )
+    collect: Collect = Field(
+        "all", description="Which results are kept: `all`, `last N`, `count`, `none`, or one value (`reduce`)."
+    )
+    reduce: Annotated[Carry, Role("reduce")] = absent(description="The one value: `start`, and `next` for each result.")
+    tolerate: Tolerate = Field(0, description="How many iterations may fail: a number, or a percentage of the items.")
+    need: Need = Field(
+        None, description="How many iterations are enough: `all`, `any`, a number, a percentage, or a condition over `join`."
+    )
+    count: Counting = Field(None, description=_COUNT)
+    losers: Losers = Field("cancel", description=_LOSERS)
+    until: Annotated[Condition, Role("condition", "after")] = Field(
+        None, description="Ends the loop once it is true, judged after each iteration."
+    )
+    on_failure: OnFailure = Field("cancel_siblings", description="What a failed iteration does to the others.")
+    max_iterations: Positive = Field(None, description="A guard: a loop that would go beyond it fails.")
+    body: Body = Field(description="The graph of an iteration.")
+    result: Annotated[Any, Role("value", "after")] = Field(
+        None, description="The value of an iteration. Left out: the output of its graph."
+    )
 
 
 class LoopNode(Repeating):
     """Runs its body for each item."""
 
     type: Literal["loop"]
-    over: Value
-    as_: Name = Field("item", alias="as")
-    concurrency: Positive = 1
-    in_flight: Annotated[Literal["cancel", "drain"], Role("fixed")] = "cancel"
-    open: Annotated[bool, Role("fixed")] = False
+    over: Value = Field(description="A list, or an object, whose items are `{key, value}`; evaluated once.")
+    as_: Name = Field("item", alias="as", description="The name under which an iteration sees its item.")
+    concurrency: Positive = Field(1, description="How many iterations run at once.")
+    in_flight: Annotated[Literal["cancel", "drain"], Role("fixed")] = Field("cancel", description=_IN_FLIGHT)
+    open: Annotated[bool, Role("fixed")] = Field(
+        False, description="Whether the signal `add` brings further items, until the signal `close`."
+    )
 
 
 class WhileNode(Repeating):
     """Runs its body as long as a condition holds, judged first."""
 
     type: Literal["while"]
-    condition: Annotated[Condition, Role("condition", "before")]
+    condition: Annotated[Condition, Role("condition", "before")] = Field(description="Judged before each iteration.")
 
 
 class RepeatNode(Repeating):
     """Runs its body a number of times, or until a condition holds."""
 
     type: Literal["repeat"]
-    times: Counted = None
-    concurrency: Positive = 1
-    in_flight: Annotated[Literal["cancel", "drain"], Role("fixed")] = "cancel"
+    times: Counted = Field(None, description="How many iterations there are, at most.")
+    concurrency: Positive = Field(1, description="How many iterations run at once.")
+    in_flight: Annotated[Literal["cancel", "drain"], Role("fixed")] = Field("cancel", description=_IN_FLIGHT)
 
 
 class BreakNode(Shared):
     """Ends the enclosing loop, or the named one."""
 
     type: Literal["break"]
-    loop: Name = absent()
+    loop: Name = absent(description="Which loop it ends. Left out: the nearest.")
 
 
 class ContinueNode(Shared):
     """Ends this iteration of the enclosing loop, or of the named one."""
 
     type: Literal["continue"]
-    loop: Name = absent()
+    loop: Name = absent(description="Of which loop it ends the iteration. Left out: the nearest.")
 
 
 # -- leaving --------------------------------------------------------------------------------------------------------------
@@ -144,27 +168,31 @@ class ReturnNode(Shared):
     """Ends the workflow, or the nearest scope, with success and a value."""
 
     type: Literal["return"]
-    value: Value = None
-    from_: Annotated[Literal["workflow", "scope"], Role("fixed")] = Field("workflow", alias="from")
+    value: Value = Field(None, description="The output.")
+    from_: Annotated[Literal["workflow", "scope"], Role("fixed")] = Field(
+        "workflow", alias="from", description="What ends: the whole workflow, or the nearest scope."
+    )
 
 
 class ExitNode(Shared):
     """Ends the nearest scope with success and a value."""
 
     type: Literal["exit"]
-    value: Value = None
+    value: Value = Field(None, description="The output of the scope.")
 
 
 class FailNode(Shared):
     """Fails, with a code that handlers can match."""
 
     type: Literal["fail"]
-    code: Value
-    title: Value = ""
-    detail: Value = ""
-    category: Annotated[Literal["business", "technical", "timeout", "cancelled", "validation"], Role("fixed")] = "business"
-    data: Value = None
-    retryable: Annotated[bool, Role("fixed")] = False
+    code: Value = Field(description="A dotted word that handlers can match.")
+    title: Value = Field("", description="What went wrong, in a sentence.")
+    detail: Value = Field("", description="More about this time.")
+    category: Annotated[Literal["business", "technical", "timeout", "cancelled", "validation"], Role("fixed")] = Field(
+        "business", description="The kind of failure, which handlers and retries can match."
+    )
+    data: Value = Field(None, description="Any value that handlers may need.")
+    retryable: Annotated[bool, Role("fixed")] = Field(False, description="Whether trying again could help.")
 
 
 class Catch(Strict):
@@ -180,40 +208,50 @@ class TryNode(Shared):
     """Runs a body; handles its errors; always runs `finally`."""
 
     type: Literal["try"]
-    body: Body
+    body: Body = Field(description="The graph that may fail.")
     catch: Annotated[list[Catch], Role("catch"), BeforeValidator(one_or_list)] = Field(  # type: ignore[assignment]  # handlers, not ports
-        default_factory=list
+        default_factory=list, description="Handlers, of which the first that matches runs: `on` (codes), `when`, `as`, `body`."
     )
-    finally_: Body = absent(alias="finally")
-    cleanup: Duration = None
+    finally_: Body = absent(alias="finally", description="The graph that runs at the end, whatever happened.")
+    cleanup: Duration = Field(
+        None, description="How long cleaning up may take after the time of the `try` is over. Left out: `settings.cleanup`."
+    )
 
 
 class RollbackNode(Shared):
     """Runs the compensations registered in a node or container, last first."""
 
     type: Literal["rollback"]
-    of: Name = absent()
+    of: Name = absent(description="The node or container to undo. Left out: the body of the `try` around.")
 
 
 class SubworkflowNode(Shared):
     """Runs another workflow, and waits for it unless told otherwise."""
 
     type: Literal["subworkflow"]
-    workflow: Value
-    input: Value = None
-    wait: Annotated[bool, Role("fixed")] = True
-    version: Annotated[str, Role("fixed")] = "pinned"
-    on_cancel: Annotated[Literal["cancel", "abandon"], Role("fixed")] = "cancel"
-    on_parent_close: Annotated[Literal["abandon", "cancel", "terminate"], Role("fixed")] = "abandon"
-    priority: Priority = absent()
+    workflow: Value = Field(description="The name of the workflow to run.")
+    input: Value = Field(None, description="Its input.")
+    wait: Annotated[bool, Role("fixed")] = Field(True, description="Whether the node waits for its end.")
+    version: Annotated[str, Role("fixed")] = Field(
+        "pinned", description="`pinned`: as it was when this execution started; `channel`: the newest."
+    )
+    on_cancel: Annotated[Literal["cancel", "abandon"], Role("fixed")] = Field(
+        "cancel", description="What becomes of the child when the node is cancelled."
+    )
+    on_parent_close: Annotated[Literal["abandon", "cancel", "terminate"], Role("fixed")] = Field(
+        "abandon", description="What becomes of a child that is not waited for when this execution ends."
+    )
+    priority: Priority = absent(description="Its priority. Left out: that of this execution.")
 
 
 class CancelNode(Shared):
     """Withdraws another node or container of an enclosing scope."""
 
     type: Literal["cancel"]
-    target: Name
-    mode: Annotated[Literal["stop", "complete"], Role("fixed")] = "stop"
+    target: Name = Field(description="The node or container, of this scope or of one around it.")
+    mode: Annotated[Literal["stop", "complete"], Role("fixed")] = Field(
+        "stop", description="Whether it is withdrawn, or ends as a success with what it has."
+    )
 
 
 # -- data -----------------------------------------------------------------------------------------------------------------
@@ -224,107 +262,115 @@ class TransformNode(Shared):
     """Gives a new value."""
 
     type: Literal["transform"]
-    to: Value
+    to: Value = Field(description="The value.")
 
 
 class MapNode(Shared):
     """Gives a new value for each item."""
 
     type: Literal["map"]
-    over: Value
-    to: ItemValue
+    over: Value = Field(description=_ITEMS)
+    to: ItemValue = Field(description="The value for an item.")
 
 
 class FilterNode(Shared):
     """Keeps the items for which a condition holds."""
 
     type: Literal["filter"]
-    over: Value
-    where: Annotated[Condition, Role("condition", "item")]
+    over: Value = Field(description=_ITEMS)
+    where: Annotated[Condition, Role("condition", "item")] = Field(description="Whether an item is kept.")
 
 
 class ReduceNode(Shared):
     """Folds the items into one value."""
 
     type: Literal["reduce"]
-    over: Value
-    start: Value
-    next: Annotated[Any, Role("value", "fold")]
+    over: Value = Field(description=_ITEMS)
+    start: Value = Field(description="The value before the first item.")
+    next: Annotated[Any, Role("value", "fold")] = Field(description="The value after an item.")
 
 
 class SortNode(Shared):
     """Orders the items by a value."""
 
     type: Literal["sort"]
-    over: Value
-    by: ItemValue = None
-    descending: Annotated[bool, Role("fixed")] = False
+    over: Value = Field(description="A list.")
+    by: ItemValue = Field(None, description="What an item is ordered by. Left out: the item itself.")
+    descending: Annotated[bool, Role("fixed")] = Field(False, description="Whether the greatest comes first.")
 
 
 class GroupNode(Shared):
     """Groups the items by a value."""
 
     type: Literal["group"]
-    over: Value
-    by: ItemValue
+    over: Value = Field(description="A list.")
+    by: ItemValue = Field(description="The key of the group that an item belongs to.")
 
 
 class MergeNode(Shared):
     """Brings several values together."""
 
     type: Literal["merge"]
-    of: Value
-    how: Annotated[Literal["shallow", "deep", "append", "zip"], Role("fixed")] = "shallow"
+    of: Value = Field(description="The values; null ones are left out.")
+    how: Annotated[Literal["shallow", "deep", "append", "zip"], Role("fixed")] = Field(
+        "shallow", description="How they come together."
+    )
 
 
 class SplitNode(Shared):
     """Cuts a list into pieces of a size, or into a number of parts."""
 
     type: Literal["split"]
-    over: Value
-    size: Positive = None
-    parts: Positive = None
+    over: Value = Field(description="A list.")
+    size: Positive = Field(None, description="How many items a piece has, at most.")
+    parts: Positive = Field(None, description="How many pieces there are.")
 
 
 class ValidateNode(Shared):
     """Checks a value against a JSON Schema."""
 
     type: Literal["validate"]
-    value: Value
-    schema_: Schema = Field(alias="schema")
+    value: Value = Field(description="The value to judge, which is the output.")
+    schema_: Schema = Field(alias="schema", description="What it must fit, as JSON Schema.")
 
 
 class SetVariableNode(Shared):
     """Writes variables."""
 
     type: Literal["set_variable"]
-    set: Annotated[dict[str, Any], Role("value"), Field(min_length=1)]
-    scope: Annotated[str, Role("fixed")] = absent()
+    set: Annotated[dict[str, Any], Role("value"), Field(min_length=1)] = Field(
+        description="Variables by name, each with its new value."
+    )
+    scope: Annotated[str, Role("fixed")] = absent(
+        description="Whose variables. Left out: of the nearest scope that declares them."
+    )
 
 
 class GetVariableNode(Shared):
     """Gives a variable's value."""
 
     type: Literal["get_variable"]
-    name: Name
+    name: Name = Field(description="Which variable.")
 
 
 class LogNode(Shared):
     """Writes a line to the execution's log."""
 
     type: Literal["log"]
-    message: Value
-    level: Annotated[Literal["debug", "info", "warning", "error"], Role("fixed")] = "info"
-    data: Value = None
+    message: Value = Field(description="What is logged.")
+    level: Annotated[Literal["debug", "info", "warning", "error"], Role("fixed")] = Field(
+        "info", description="How much it matters."
+    )
+    data: Value = Field(None, description="Any value beside the message.")
 
 
 class EmitNode(Shared):
     """Puts an event into the event log."""
 
     type: Literal["emit"]
-    event: Value
-    data: Value = None
-    subject: Value = None
+    event: Value = Field(description="The type of the event.")
+    data: Value = Field(None, description="What it says.")
+    subject: Value = Field(None, description="What it is about.")
 
 
 # -- waiting --------------------------------------------------------------------------------------------------------------
@@ -332,40 +378,44 @@ class DelayNode(Shared):
     """Waits for a while."""
 
     type: Literal["delay"]
-    for_: Duration = Field(alias="for")
+    for_: Duration = Field(alias="for", description="How long.")
 
 
 class WaitUntilNode(Shared):
     """Waits until a time."""
 
     type: Literal["wait_until"]
-    time: Value
+    time: Value = Field(description="The moment, with its offset: `2026-12-24T18:00:00+01:00`.")
 
 
 class WaitForConditionNode(Shared):
     """Waits until a condition holds."""
 
     type: Literal["wait_for_condition"]
-    condition: Annotated[Condition, Role("condition", "scope")]
-    every: Duration = None
+    condition: Annotated[Condition, Role("condition", "scope")] = Field(
+        description="May read any node of its scope, and variables."
+    )
+    every: Duration = Field(None, description="Judge it also in this interval.")
 
 
 class WaitForSignalNode(Shared):
     """Waits for a signal."""
 
     type: Literal["wait_for_signal"]
-    signal: Value
-    key: Value = None
-    buffer: Annotated[bool, Role("fixed")] = True
+    signal: Value = Field(description="The name of the signal.")
+    key: Value = Field(None, description="The key it must bear. Left out: none.")
+    buffer: Annotated[bool, Role("fixed")] = Field(True, description="Whether a signal that came before is taken.")
 
 
 class WaitForEventNode(Shared):
     """Waits for an event of the event log."""
 
     type: Literal["wait_for_event"]
-    event: Value
-    where: Annotated[Condition, Role("condition", "event")] = None
-    since: Annotated[Literal["entry", "execution"], Role("fixed")] = "entry"
+    event: Value = Field(description="The type of the event.")
+    where: Annotated[Condition, Role("condition", "event")] = Field(None, description="Whether an `event` is the one.")
+    since: Annotated[Literal["entry", "execution"], Role("fixed")] = Field(
+        "entry", description="From when on events count: from the wait's beginning, or from the execution's."
+    )
 
 
 class HumanNode(Shared):

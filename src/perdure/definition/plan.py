@@ -82,6 +82,7 @@ class NodePlan:
     scopes: Mapping[str, ScopePlan]
     when: Expression | None
     catch: tuple[CatchPort, ...]
+    handlers: tuple[CatchPort, ...]  # of a `try`: what each takes, and the name of its scope as port
     has_error_edge: bool
     has_timeout_edge: bool
     retry: tuple[RetryPolicy, ...]
@@ -116,6 +117,8 @@ class ScopePlan:
     result: Template | None  # a loop body's `result`
     variables: Mapping[str, VariablePlan]
     timeout: Template | None
+    joins: frozenset[int] = frozenset()  # nodes that are looked at each time one of their edges resolves
+    detaching: tuple[str, ...] = ()  # containers whose losers go on, also those that had not begun (rule 19)
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -129,6 +132,7 @@ class Settings:
     priority: int = 3
     park: bool = False
     error_workflow: str | None = None
+    depth_max: int = 32
     retry: Mapping[str, Any] | None = None
     rest: Mapping[str, Any] = field(default_factory=dict)  # settings whose engine is elsewhere (concurrency, …)
 
@@ -147,3 +151,4 @@ class Plan:
     output_schema: Mapping[str, Any] | None
     triggers: tuple[Mapping[str, Any], ...]
     document: Mapping[str, Any]
+    scopes: Mapping[str, ScopePlan]  # all of them, by their paths

@@ -138,15 +138,23 @@ class Shared(Strict):
         default_factory=list, description="Errors to ports; the first match wins."
     )
     compensate: Scope = absent(description="Undoes the node; run by `rollback`.")
-    compensate_on: Literal["success", "attempted"] = "success"
+    compensate_on: Literal["success", "attempted"] = Field(
+        "success", description="Whether what may have happened is undone as well."
+    )
     park: bool = Field(False, description="Keep an unhandled failure for a person. Left out: the workflow's setting.")
-    delivery: Literal["at_least_once", "at_most_once"] = "at_least_once"
-    on_unknown: Literal["retry", "fail", "ask"] = "fail"
-    crashes_max: int = Field(3, ge=1)
+    delivery: Literal["at_least_once", "at_most_once"] = Field(
+        "at_least_once", description="Whether an effect that may have happened is tried again."
+    )
+    on_unknown: Literal["retry", "fail", "ask"] = Field(
+        "fail", description="What follows when nobody knows whether an effect under `at_most_once` happened."
+    )
+    crashes_max: int = Field(3, ge=1, description="After so many crashes of its worker the node fails.")
     cache: Cache = absent(description="Keep and share the result.")
     runs_on: str | dict[str, str] = Field("", description="A worker pool, or labels a worker must have.")
     lock: Value = Field(None, description="A key held alone until the node is final.")
-    on_timeout: Literal["continue", "fail", "route"] = "fail"
+    on_timeout: Literal["continue", "fail", "route"] = Field(
+        "fail", description="When a wait times out: go on by `out`, fail, or go on by `timeout`."
+    )
     ui: Ui = Field(default_factory=dict, description="Positions and notes; no part of the digest.")
 
 

@@ -11,10 +11,10 @@ from msgspec import Raw
 from perdure.engine.events import AnyFact, AnyInput, Done, NodeFailed, Result, Retrying, RowBody
 from perdure.engine.execution import Execution
 
-LEVEL = 1
+LEVEL = 2
 """The lowest engine level that can read what this release writes (day-one 17)."""
 
-FOLD = 1
+FOLD = 2
 """The version of the fold: a snapshot of another one is thrown away and folded again (day-one 18)."""
 
 INLINE_MAX = 1_024
@@ -68,6 +68,11 @@ def handle_for(body: bytes) -> tuple[Raw, bytes]:
     """A handle for a large encoded value, and the digest under which the blob store keeps it."""
     digest = hashlib.sha256(body).digest()
     return Raw(bytes((_EXT_8, _HANDLE_LENGTH, _HANDLE_TYPE)) + digest + len(body).to_bytes(8, "big")), digest
+
+
+def handle_of_ext(ext: msgspec.msgpack.Ext) -> Raw:
+    """A handle again that was decoded inside of another value."""
+    return Raw(bytes((_EXT_8, _HANDLE_LENGTH, _HANDLE_TYPE)) + bytes(ext.data))
 
 
 def handle_digest(raw: Raw | bytes) -> bytes | None:

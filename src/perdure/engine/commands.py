@@ -41,4 +41,47 @@ class Stop(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Command = Run | Evaluate | Stop
+class StartChild(Struct, frozen=True, kw_only=True):
+    """Start another execution, under an id that is always the same (rule 40). That it cannot be started is a result.
+
+    `awaited`: its end is reported, as `ChildEnded`; otherwise that it was started, as a result.
+    """
+
+    token: Token
+    child: bytes
+    workflow: str
+    digest: bytes  # empty: the newest definition of this name
+    input: Raw
+    priority: int
+    depth: int
+    deadline_at: int = 0  # microseconds UTC, 0 = none
+    awaited: bool = True
+
+
+class StopChild(Struct, frozen=True, kw_only=True):
+    """Ask a child to do something: `cancel`, `terminate`, `pause`, `resume`. `value`: the operator's value."""
+
+    child: bytes
+    action: str
+    reason: str
+    key: str  # the same wish has the same key
+    value: Raw
+
+
+class Lock(Struct, frozen=True, kw_only=True):
+    """Get a lock for an instance; that it has it comes as `Granted` (rule 59)."""
+
+    frame: str
+    node: str
+    visit: int
+    key: str
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """Look through the event log for what an instance waits for, from a moment on (rule 48)."""
+
+    type: str
+    since: int  # microseconds UTC
+
+
+Command = Run | Evaluate | Stop | StartChild | StopChild | Lock | Look

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from msgspec import Raw
-
 from perdure.definition.plan import NodePlan
 from perdure.engine import events
 from perdure.engine.codec import handle_size
@@ -25,14 +23,14 @@ def entering(compute: Compute) -> Callable[[Place], Iterator[AnyFact]]:
 
     def enter(place: Place) -> Iterator[AnyFact]:
         if reads_large(place):
-            yield _outside(place)
+            yield outside(place)
             return
         try:
             output = compute(place.node.keys, place.node.options, place.names(), Budget())
         except ExpressionError as error:
             if error.code != "expression.budget":
                 raise NodeRefused(expression_failure(error, error.path or place.node.id)) from error
-            yield _outside(place)
+            yield outside(place)
         else:
             yield place.done(output)
 
@@ -44,20 +42,9 @@ def reads_large(place: Place) -> bool:
 
     Otherwise the same inputs would give other facts on a worker that has just seen the value than on one that has not.
     """
-    execution, frame = place.step.execution, place.opened.frame
+    names = place.names()
     for root, member in reads_of(place.node):
-        found: list[Raw] = []
-        if root == "nodes" and member is not None:
-            instance = frame.instances.get(member)
-            found = [instance.output] if instance is not None else []
-        elif root == "input":
-            found = [execution.input]
-        elif root == "trigger":
-            found = [execution.trigger]
-        elif root == "vars":
-            found = list(frame.variables.values())
-        elif root == "incoming":
-            found = place.incoming_outputs()
+        found = place.incoming_outputs() if root == "incoming" else names.stored(root, member)
         if any(handle_size(raw) > STEP_TOUCHED for raw in found):
             return True
     return False
@@ -69,12 +56,11 @@ def reads_of(node: NodePlan) -> tuple[tuple[str, str | None], ...]:
     return tuple(frozenset[tuple[str, str | None]]().union(*(template.reads for template in node.keys.values())))
 
 
-def _outside(place: Place) -> events.Scheduled:
-    deadline = place.duration(place.node.deadline, "deadline")
+def outside(place: Place) -> events.Scheduled:
     return events.Scheduled(
-        frame=place.opened.frame.path, node=place.node.id, visit=place.visit, pure=True, ready=place.at,
+        frame=place.opened.frame.path, node=place.node.id, visit=place.visit, pure=True, ready=place.ready(),
         timeout=place.duration(place.node.timeout, "timeout"), grace=place.duration(place.node.grace, "grace"),
-        deadline_at=place.at + deadline if deadline else 0,
+        deadline_at=place.deadline_at(),
     )  # fmt: skip
 
 

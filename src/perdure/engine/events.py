@@ -53,6 +53,9 @@ class Started(Fact, tag="started.1", frozen=True, kw_only=True):
     attempt: int = field(default=1, name="a")
     timeout_at: int = field(default=0, name="ta")
     soft_timeout_at: int = field(default=0, name="sa")
+    children: dict[str, bytes] = field(default_factory=dict, name="ch")  # workflow → the digest it is pinned to (rule 40)
+    depth: int = field(default=0, name="de")  # how many parents wait for it
+    awaited: Token | None = field(default=None, name="aw")  # what waits for its end, in `parent`
 
 
 class InstanceFact(Fact, frozen=True, kw_only=True):
@@ -97,7 +100,11 @@ class Lost(InstanceFact, tag="lost.1", frozen=True, kw_only=True):
 
 
 class Waiting(InstanceFact, tag="waiting.1", frozen=True, kw_only=True):
-    """The instance waits and holds no slot: `delay`, `until`, `signal`, `deferred`."""
+    """The instance waits and holds no slot.
+
+    `kind`: `delay`, `until`, `signal`, `deferred`, `condition`, `event`, `join`, `lock`, `child`.
+    `name` and `key` are what it waits for: of a signal, an event's type, a lock's key, a child's workflow and digest.
+    """
 
     kind: str = field(name="k")
     attempt: int = field(default=0, name="a")
@@ -106,6 +113,52 @@ class Waiting(InstanceFact, tag="waiting.1", frozen=True, kw_only=True):
     deadline_at: int = field(default=0, name="da")
     name: str = field(default="", name="nm")
     key: str = field(default="", name="ky")
+    every: int = field(default=0, name="ev")  # how often a condition is judged anew
+    absolute: bool = field(default=False, name="ab")  # `due` is a moment of the calendar: a pause does not shift it (rule 45)
+    child: bytes = field(default=b"", name="ch")  # the execution that is waited for (rule 40)
+    params: Raw = field(default=NOTHING, name="p")  # the child's input
+    ready: int = field(default=0, name="r")
+
+
+class Rescheduled(InstanceFact, tag="rescheduled.1", frozen=True, kw_only=True):
+    """The end of a wait was moved: by an operator, or to the next time a condition is judged. 0: stays as it is."""
+
+    due: int = field(default=0, name="du")
+    timeout_at: int = field(default=0, name="ta")
+    by: str = field(default="", name="by")
+
+
+class Locked(InstanceFact, tag="locked.1", frozen=True, kw_only=True):
+    """The instance holds the lock that it waited for, until it is final (rule 59)."""
+
+    key: str = field(name="ky")
+
+
+class Unlocked(Fact, tag="unlocked.1", frozen=True, kw_only=True):
+    """The lock of an instance that became final is free."""
+
+    frame: str = field(default="", name="f")
+    node: str = field(name="n")
+    visit: int = field(default=1, name="v")
+    key: str = field(name="ky")
+
+
+class Opened(InstanceFact, tag="opened.1", frozen=True, kw_only=True):
+    """A container began an attempt. All it was given was evaluated once (rule 24)."""
+
+    attempt: int = field(default=1, name="a")
+    items: Raw = field(default=NOTHING, name="i")  # a list
+    total: int = field(default=-1, name="tt")  # of items or branches; -1 = not known
+    concurrency: int = field(default=0, name="cc")  # 0 = no bound
+    tolerate: int = field(default=0, name="tl")
+    iterations_max: int = field(default=0, name="im")  # 0 = no bound
+    keep: int = field(default=-1, name="ke")  # results of how many iterations; -1 = all
+    carry: Raw = field(default=NOTHING, name="ca")
+    reduced: Raw = field(default=NOTHING, name="rd")
+    accepts: bool = field(default=False, name="ac")  # items may be added (rule 28)
+    ready: int = field(default=0, name="r")
+    timeout_at: int = field(default=0, name="ta")
+    deadline_at: int = field(default=0, name="da")
 
 
 class Done(InstanceFact, tag="done.1", frozen=True, kw_only=True):
@@ -117,6 +170,7 @@ class Done(InstanceFact, tag="done.1", frozen=True, kw_only=True):
     started: int = field(default=0, name="st")
     finished: int = field(default=0, name="fi")
     by: str = field(default="", name="by")  # an operator who completed it
+    winners: tuple[str, ...] = field(default=(), name="wi")  # of a quorum, in order of arrival (rule 22)
 
 
 class NodeFailed(InstanceFact, tag="failed.1", frozen=True, kw_only=True):
@@ -127,6 +181,7 @@ class NodeFailed(InstanceFact, tag="failed.1", frozen=True, kw_only=True):
     ports: tuple[str, ...] = field(default=(), name="p")
     started: int = field(default=0, name="st")
     finished: int = field(default=0, name="fi")
+    shielded: bool = field(default=False, name="sh")  # a join bears it: the frame's policy does not speak (rule 18)
 
 
 class Skipped(InstanceFact, tag="skipped.1", frozen=True, kw_only=True):
@@ -141,6 +196,8 @@ class Stopping(InstanceFact, tag="stopping.1", frozen=True, kw_only=True):
 
     cause: str = field(name="c")
     deadline: bool = field(default=False, name="d")
+    then: str = field(default="", name="th")  # how it ends then, unless cancelled: `timeout`, `deadline`, `complete`
+    cleanup_at: int = field(default=0, name="cl")  # when the budget for cleaning up is used (rule 38)
 
 
 class NodeCancelled(InstanceFact, tag="cancelled.1", frozen=True, kw_only=True):
@@ -176,10 +233,108 @@ class VariableSet(Fact, tag="set.1", frozen=True, kw_only=True):
     name: str = field(name="nm")
     value: Raw = field(name="va")
     node: str = field(default="", name="n")  # who wrote it; empty: its declaration
+    writer: str = field(default="", name="w")  # the frame of who wrote it
+    alone: bool = field(default=False, name="al")  # its declaration says `merge: error`: who wrote it matters
+
+
+class FrameOpened(Fact, tag="frame.1", frozen=True, kw_only=True):
+    """A scope of a container was entered. The frame's path follows from the instance, the scope's name or the index."""
+
+    frame: str = field(default="", name="f")  # where the container is
+    node: str = field(name="n")
+    visit: int = field(default=1, name="v")
+    scope: str = field(name="s")
+    index: int = field(default=-1, name="i")  # of an iteration
+    timeout_at: int = field(default=0, name="ta")
+    path: str = field(default="", name="p")  # of a compensation: that of the instance it undoes
+    bound: Raw = field(default=NOTHING, name="b")  # the names a compensation sees
+    of: int = field(default=0, name="of")  # which registration it carries out
+
+
+class FrameClosed(Fact, tag="closed.1", frozen=True, kw_only=True):
+    """A frame came to its end: `succeeded`, `failed`, `cancelled`, `continued`, `broken`."""
+
+    frame: str = field(name="f")
+    status: str = field(default="succeeded", name="s")
+    value: Raw = field(default=NOTHING, name="va")
+    error: Failure | None = field(default=None, name="e")
+    collects: bool = field(default=False, name="co")  # `value` is one of the loop's results
+    carried: bool = field(default=False, name="cd")  # `carry` is the next one
+    carry: Raw = field(default=NOTHING, name="ca")
+    folds: bool = field(default=False, name="fo")  # `reduced` holds all iterations up to the first that has not ended
+    reduced: Raw = field(default=NOTHING, name="rd")
+    until: bool = field(default=False, name="un")  # the loop's `until` holds now
+
+
+class Chunked(Fact, tag="chunked.1", frozen=True, kw_only=True):
+    """Results of iterations that have all ended, put away as one value, so that the state stays small (day-one 19)."""
+
+    frame: str = field(default="", name="f")
+    node: str = field(name="n")
+    visit: int = field(default=1, name="v")
+    values: Raw = field(name="va")  # a list
+    through: int = field(name="th")  # all iterations below this one
+
+
+class ItemsAdded(Fact, tag="items.1", frozen=True, kw_only=True):
+    """A loop that is open got more items, or was closed (rule 28)."""
+
+    frame: str = field(default="", name="f")
+    node: str = field(name="n")
+    visit: int = field(default=1, name="v")
+    items: Raw = field(default=NOTHING, name="i")
+    count: int = field(default=0, name="c")
+    closed: bool = field(default=False, name="cl")
+
+
+class Returning(Fact, tag="again.1", frozen=True, kw_only=True):
+    """An `again` edge was taken: its region is being left for a fresh visit (rules 34, 35)."""
+
+    frame: str = field(default="", name="f")
+    node: str = field(name="n")
+    target: str = field(name="ta")
+
+
+class Revisited(Fact, tag="revisited.1", frozen=True, kw_only=True):
+    """All of the region is final: each of its nodes has one visit more."""
+
+    frame: str = field(default="", name="f")
+    node: str = field(name="n")  # the source of the edge
+    target: str = field(name="ta")
+    nodes: tuple[str, ...] = field(name="ns")
+    error: Failure | None = field(default=None, name="e")
+
+
+class Registered(Fact, tag="registered.1", frozen=True, kw_only=True):
+    """A compensation stands ready for a rollback (rule 39)."""
+
+    frame: str = field(default="", name="f")
+    node: str = field(name="n")
+    visit: int = field(default=1, name="v")
+    input: Raw = field(default=NOTHING, name="i")
+    names: Raw = field(default=NOTHING, name="na")  # what it reads of the names around it
+    replaces: bool = field(default=False, name="re")  # those registered inside: it is a container
+
+
+class Paused(Fact, tag="paused.1", frozen=True, kw_only=True):
+    """Nothing new starts until it is resumed (rule 45)."""
+
+    at: int = field(name="at")
+    by: str = field(default="", name="by")
+
+
+class Resumed(Fact, tag="resumed.1", frozen=True, kw_only=True):
+    """The pause is over. `shift`: microseconds by which every relative due time moves."""
+
+    shift: int = field(default=0, name="sh")
+    by: str = field(default="", name="by")
 
 
 class Departing(Fact, tag="departing.1", frozen=True, kw_only=True):
-    """A frame is being left (rule 30): `fail`, `drain`, `return`, `cancel`, `timeout`, `terminate`."""
+    """A frame is being left (rule 30): `fail`, `drain`, `return`, `cancel`, `timeout`; `break`, `continue`, `exit`; `stop`.
+
+    `stop`: its container is being left or has decided, and takes the frame with it.
+    """
 
     frame: str = field(default="", name="f")
     kind: str = field(name="k")
@@ -188,13 +343,22 @@ class Departing(Fact, tag="departing.1", frozen=True, kw_only=True):
     value: Raw = field(default=NOTHING, name="va")
     by: str = field(default="", name="by")
     hard: bool = field(default=False, name="h")  # nothing is cleaned up and nothing is waited for
+    drained: bool = field(default=False, name="dr")  # it takes the place of a drain, whose error stays
+    cleanup_at: int = field(default=0, name="cl")  # when the budget for cleaning up is used (rule 38)
+
+
+class Detached(Fact, tag="detached.1", frozen=True, kw_only=True):
+    """A child that is not waited for, and what becomes of it when this execution ends first (rule 41)."""
+
+    execution: bytes = field(name="x")
+    on_parent_close: str = field(default="abandon", name="pc")
 
 
 class Spawned(Fact, tag="spawned.1", frozen=True, kw_only=True):
     """Another execution is to be started; its id is derived, so that asking twice starts one (rules 40, 44)."""
 
     execution: bytes = field(name="x")
-    relation: str = field(name="r")  # `retry`, `route`
+    relation: str = field(name="r")  # `retry`, `route`, `error`
     workflow: str = field(default="", name="w")  # empty: the same definition
     input: Raw = field(default=NOTHING, name="i")
     attempt: int = field(default=1, name="a")
@@ -208,6 +372,7 @@ class SignalKept(Fact, tag="signal.1", frozen=True, kw_only=True):
     key: str = field(default="", name="ky")
     path: str = field(default="", name="pa")
     payload: Raw = field(default=NOTHING, name="va")
+    until: int = field(default=0, name="un")  # when it is forgotten; 0 = with the execution
 
 
 class SignalTaken(Fact, tag="taken.1", frozen=True, kw_only=True):
@@ -271,6 +436,10 @@ class Start(Input, tag="start.1", frozen=True, kw_only=True):
     parent: bytes = field(default=b"", name="pa")
     relation: str = field(default="", name="re")
     attempt: int = field(default=1, name="a")
+    children: dict[str, bytes] = field(default_factory=dict, name="ch")
+    depth: int = field(default=0, name="de")
+    awaited: Token | None = field(default=None, name="aw")
+    deadline_at: int = field(default=0, name="da")  # handed down by the parent: no timeout of its own reaches beyond it
 
 
 class Result(Input, tag="result.1", frozen=True, kw_only=True):
@@ -290,7 +459,11 @@ class Result(Input, tag="result.1", frozen=True, kw_only=True):
 
 
 class Due(Input, tag="due.1", frozen=True, kw_only=True):
-    """A timer's time has come: `wait`, `backoff`, `deadline`, `wait_timeout`, `timeout`, `soft_timeout`."""
+    """A timer's time has come.
+
+    Of an instance: `wait`, `backoff`, `deadline`, `wait_timeout`, `attempt`, `cleanup`. Of a frame: `scope`. Of the execution:
+    `timeout`, `soft_timeout`, `departure` (its cleanup budget).
+    """
 
     kind: str = field(name="kd")
     due: int = field(name="du")
@@ -308,10 +481,47 @@ class Signal(Input, tag="signal.1", frozen=True, kw_only=True):
     path: str = field(default="", name="pa")
     payload: Raw = field(default=NOTHING, name="va")
     by: str = field(default="", name="by")
+    to_all: bool = field(default=False, name="al")
+    ttl: int = field(default=0, name="tt")  # microseconds that it is kept when nobody waits; 0 = with the execution
+
+
+class Arrived(Input, tag="arrived.1", frozen=True, kw_only=True):
+    """An event of the event log that this execution may wait for (rule 48)."""
+
+    id: str = field(name="i")
+    type: str = field(name="ty")
+    source: str = field(default="", name="so")
+    subject: str = field(default="", name="su")
+    at: int = field(default=0, name="at")
+    data: Raw = field(default=NOTHING, name="va")
+    past: bool = field(default=False, name="pt")  # found by looking back: for those who wait for what was before, too
+
+
+class ChildEnded(Input, tag="child.1", frozen=True, kw_only=True):
+    """A child came to its end (rules 40, 41)."""
+
+    token: Token = field(name="k")
+    child: bytes = field(name="x")
+    status: str = field(name="s")
+    output: Raw = field(default=NOTHING, name="o")
+    error: Failure | None = field(default=None, name="e")
+
+
+class Granted(Input, tag="granted.1", frozen=True, kw_only=True):
+    """The lock that an instance waits for is its own (rule 59)."""
+
+    frame: str = field(default="", name="f")
+    node: str = field(name="n")
+    visit: int = field(default=1, name="v")
+    key: str = field(name="ky")
 
 
 class Operate(Input, tag="operate.1", frozen=True, kw_only=True):
-    """A person, or a program on a person's behalf: `cancel`, `terminate`, `retry`, `complete`, `fail`, with who and why."""
+    """A person, or a program on a person's behalf, with who and why.
+
+    `cancel`, `terminate`, `pause`, `resume` (`value`: `frozen` or `running` clocks) an execution; `retry`, `complete`, `fail`
+    what is parked; `skip`, `reschedule` (`value`: microseconds UTC) what waits.
+    """
 
     action: str = field(name="ac")
     by: str = field(default="", name="by")
@@ -345,8 +555,10 @@ class Continue(Input, tag="continue.1", frozen=True, kw_only=True):
 AnyFact = (
     Started | Scheduled | Retrying | Lost | Waiting | Done | NodeFailed | Skipped | Stopping | NodeCancelled | Parked | Unparked
     | VariableSet | Departing | Spawned | SignalKept | SignalTaken | Emitted | Late | SoftTimedOut | Ended
+    | Opened | FrameOpened | FrameClosed | Chunked | ItemsAdded | Returning | Revisited | Registered | Rescheduled | Locked
+    | Unlocked | Paused | Resumed | Detached
 )  # fmt: skip
-AnyInput = Start | Result | Due | Signal | Operate | Complete | Recovered | Continue
+AnyInput = Start | Result | Due | Signal | Operate | Complete | Recovered | Continue | Arrived | ChildEnded | Granted
 
 
 class RowBody(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,29 +1,79 @@
-"""What is true now: an execution, its frames and node instances; and `evolve`, their only writer.
-
-Rule: nothing but the functions of `REMEMBER` changes these objects, and they take no decision: they never read a plan, a
-clock or a setting. So yesterday's journal folds to yesterday's state, whatever `machine` has learned since (style 2).
-"""
+"""What is true now: an execution, its frames, its node instances. `evolution.py` alone writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Raw, Struct, field
 
-from perdure.engine import events
-from perdure.engine.events import NOTHING, AnyFact, Token
+from perdure.engine.events import NOTHING, Token
 from perdure.errors import Failure
 from perdure.ids import instance_path
 
 # The states of a node instance (rule 1). Numbers stay; the order says: active below FINAL, final from there on.
-RUNNING, WAITING, BACKOFF, PARKED = 1, 2, 3, 4
+RUNNING, WAITING, BACKOFF, PARKED, OPEN = 1, 2, 3, 4, 5  # OPEN: a container that is running
 SUCCEEDED, FAILED, CANCELLED, SKIPPED = 10, 11, 12, 13
 FINAL = SUCCEEDED
 STATE_NAMES = {
-    0: "pending", RUNNING: "running", WAITING: "waiting", BACKOFF: "waiting", PARKED: "parked",
+    0: "pending", RUNNING: "running", WAITING: "waiting", BACKOFF: "waiting", PARKED: "parked", OPEN: "running",
     SUCCEEDED: "succeeded", FAILED: "failed", CANCELLED: "cancelled", SKIPPED: "skipped",
 }  # fmt: skip
+
+
+class FrameEnd(Struct, kw_only=True, omit_defaults=True):
+    """How a frame with a name ended. `seq`: of the fact that closed it."""
+
+    status: str
+    value: Raw = NOTHING
+    error: Failure | None = None
+    seq: int = 0
+
+
+class Progress(Struct, kw_only=True, omit_defaults=True):
+    """How far a container has come, or whatever else takes more than an attempt: a join, a child, a condition."""
+
+    items: Raw = NOTHING
+    added: list[tuple[Raw, int]] = field(default_factory=list)  # lists of items that came later, with their lengths
+    accepts: bool = False
+    total: int = -1
+    concurrency: int = 0
+    tolerate: int = 0
+    iterations_max: int = 0
+    keep: int = -1
+    next: int = 0  # the iteration or branch that opens next
+    open: int = 0  # frames
+    succeeded: int = 0
+    failed: int = 0
+    continued: int = 0
+    cancelled: int = 0
+    through: int = 0  # all iterations below this one have ended
+    ahead: dict[int, bool] = field(default_factory=dict)  # those above it that have
+    results: dict[int, Raw] = field(default_factory=dict)  # by iteration, as far as they are not put away or folded
+    chunks: list[Raw] = field(default_factory=list)  # lists of results that were put away
+    chunked: int = 0  # the results of all iterations below this one are in there
+    reduced: Raw = NOTHING
+    carry: Raw = NOTHING
+    last: Raw = NOTHING
+    failures: list[tuple[int, Failure]] = field(default_factory=list)
+    error: Failure | None = None  # of the first failure that is not tolerated
+    breaks: list[int] = field(default_factory=list)  # iterations that broke it
+    failed_first: bool = False  # a failure that is not tolerated came before any break
+    until: bool = False
+    named: dict[str, FrameEnd] = field(default_factory=dict)  # how frames with a name ended
+    kept: list[str] = field(default_factory=list)  # frames that have ended and may still be read
+    winners: tuple[str, ...] = ()
+    then: str = ""  # how it ends when it has stopped, unless cancelled
+    timeout_at: int = 0
+    cleanup_at: int = 0
+    child: bytes = b""
+    every: int = 0
+    touched: int = 0  # seq of the last fact that may let it go on
+
+    @property
+    def broken_by(self) -> int | None:
+        """The lowest iteration that broke the loop (rule 29)."""
+        return min(self.breaks, default=None)
 
 
 class Instance(Struct, kw_only=True, omit_defaults=True):
@@ -43,6 +93,7 @@ class Instance(Struct, kw_only=True, omit_defaults=True):
     params: Raw = NOTHING
     generation: int = 0
     crashes: int = 0
+    unasked: bool = False  # it was lost in a pause, and is asked for again when that is over
     used: dict[int, int] = field(default_factory=dict)  # attempts counted by each retry policy
     failures: list[dict[str, Any]] = field(default_factory=list)  # one per failed attempt, newest last, bounded
     question: str = ""
@@ -64,6 +115,11 @@ class Instance(Struct, kw_only=True, omit_defaults=True):
     seq: int = (
         0  # of the fact that made it final, the moment its edges resolved; while it waits, of the fact that began the wait
     )
+    absolute: bool = False  # its due time is a moment of the calendar
+    lock: str = ""  # the key of the lock it holds
+    shielded: bool = False  # a join bears its failure
+    perhaps: bool = False  # an attempt that is over may have happened, though it brought no result
+    progress: Progress | None = None
 
     @property
     def final(self) -> bool:
@@ -79,6 +135,15 @@ class Departure(Struct, kw_only=True, omit_defaults=True):
     value: Raw = NOTHING
     by: str = ""
     hard: bool = False
+    drained: bool = False
+    cleanup_at: int = 0
+
+
+class Return(Struct, kw_only=True, omit_defaults=True):
+    """An `again` edge that was taken, while its region is being left."""
+
+    source: str
+    target: str
 
 
 class Frame(Struct, kw_only=True, omit_defaults=True):
@@ -90,6 +155,44 @@ class Frame(Struct, kw_only=True, omit_defaults=True):
     instances: dict[str, Instance] = field(default_factory=dict)
     variables: dict[str, Raw] = field(default_factory=dict)
     departure: Departure | None = None
+    parent: str = ""  # path of the frame around it
+    node: str = ""  # its container there; empty: it is the workflow's own
+    visit: int = 1
+    name: str = ""  # of its scope, as paths have it
+    index: int = -1  # of its iteration
+    timeout_at: int = 0
+    closed: bool = False  # it has ended and is kept for those who read it
+    bound: Raw = NOTHING  # the names that a compensation sees
+    compensates: int = 0  # the registration that it carries out
+    visits: dict[str, int] = field(default_factory=dict)  # of nodes that were visited again
+    previous: dict[str, Raw] = field(default_factory=dict)  # outputs of earlier visits
+    returned: dict[str, Failure] = field(default_factory=dict)  # targets, by the failure that led back to them
+    returns: list[Return] = field(default_factory=list)
+    writers: dict[str, tuple[str, str]] = field(default_factory=dict)  # frame and node that wrote a `merge: error` variable
+
+    def visit_of(self, node: str) -> int:
+        """The present visit of a node."""
+        return self.visits.get(node, 1) if self.visits else 1
+
+
+class Compensation(Struct, kw_only=True, omit_defaults=True):
+    """What undoes a node that has succeeded, until a rollback runs it (rule 39). `seq`: of the fact that registered it."""
+
+    frame: str
+    node: str
+    visit: int = 1
+    scope: str = ""
+    input: Raw = NOTHING
+    output: Raw = NOTHING
+    names: Raw = NOTHING
+    seq: int = 0
+
+
+class DetachedChild(Struct, kw_only=True, omit_defaults=True):
+    """A child that nobody waits for, and what becomes of it when its parent ends first."""
+
+    execution: bytes
+    on_parent_close: str
 
 
 class KeptSignal(Struct, kw_only=True, omit_defaults=True):
@@ -100,6 +203,7 @@ class KeptSignal(Struct, kw_only=True, omit_defaults=True):
     key: str = ""
     path: str = ""
     payload: Raw = NOTHING
+    until: int = 0  # microseconds UTC when it is forgotten, 0 = with the execution
 
 
 class Execution(Struct, kw_only=True, omit_defaults=True):
@@ -119,13 +223,19 @@ class Execution(Struct, kw_only=True, omit_defaults=True):
     parent: bytes = b""
     relation: str = ""
     attempt: int = 1
+    children: dict[str, bytes] = field(default_factory=dict)
+    depth: int = 0
+    awaited: Token | None = None
     started: int = 0
     timeout_at: int = 0
     soft_timeout_at: int = 0
+    paused_at: int = 0
     seq: int = 0
     at: int = 0
     frames: dict[str, Frame] = field(default_factory=dict)
     signals: list[KeptSignal] = field(default_factory=list)
+    compensations: list[Compensation] = field(default_factory=list)
+    detached: list[DetachedChild] = field(default_factory=list)
     status: str = ""  # only the final one is remembered; the others follow from the instances
     output: Raw = NOTHING
     error: Failure | None = None
@@ -145,188 +255,6 @@ class Execution(Struct, kw_only=True, omit_defaults=True):
         for frame in self.frames.values():
             for instance in frame.instances.values():
                 yield frame, instance
-
-
-FAILURES_MAX = 20
-"""How many failed attempts an instance remembers, the newest; the journal has them all."""
-
-
-def evolve(execution: Execution, fact: AnyFact) -> None:
-    """Remember one fact. The only way an execution changes."""
-    execution.seq += 1
-    REMEMBER[type(fact)](execution, fact)
-
-
-def fold(facts: Iterable[AnyFact], execution: Execution | None = None) -> Execution:
-    """The state after these facts, from the beginning or from a snapshot."""
-    execution = Execution() if execution is None else execution
-    for fact in facts:
-        evolve(execution, fact)
-    return execution
-
-
-def _of(execution: Execution, fact: Any) -> Instance:
-    instances = execution.frames[fact.frame].instances
-    instance = instances.get(fact.node)
-    if instance is None or instance.visit != fact.visit:
-        instance = instances[fact.node] = Instance(node=fact.node, visit=fact.visit)
-    return instance
-
-
-def _started(execution: Execution, fact: events.Started) -> None:
-    execution.id, execution.tenant, execution.workflow = fact.execution, fact.tenant, fact.workflow
-    execution.started = fact.at
-    execution.digest, execution.lock, execution.sources = fact.digest, fact.lock, fact.sources
-    execution.input, execution.trigger = fact.input, fact.trigger
-    execution.priority, execution.key, execution.by = fact.priority, fact.key, fact.by
-    execution.parent, execution.relation, execution.attempt = fact.parent, fact.relation, fact.attempt
-    execution.timeout_at, execution.soft_timeout_at = fact.timeout_at, fact.soft_timeout_at
-    execution.frames[""] = Frame(opened=execution.seq)
-
-
-def _scheduled(execution: Execution, fact: events.Scheduled) -> None:
-    instance = _of(execution, fact)
-    instance.state, instance.attempt, instance.due = RUNNING, fact.attempt, 0
-    instance.stopping, instance.stopping_deadline = "", False
-    instance.pure = fact.pure
-    if fact.attempt == 1:
-        instance.params, instance.generation = fact.params, fact.generation
-    instance.ready, instance.deadline_at = fact.ready, fact.deadline_at
-    instance.timeout, instance.queue_timeout = fact.timeout, fact.queue_timeout
-    instance.heartbeat, instance.grace = fact.heartbeat, fact.grace
-
-
-def _note_failure(instance: Instance, attempt: int, error: Failure, started: int, finished: int) -> None:
-    instance.failures.append(
-        {"attempt": attempt, "code": error.code, "title": error.title, "started": started, "finished": finished}
-    )
-    del instance.failures[:-FAILURES_MAX]
-
-
-def _retrying(execution: Execution, fact: events.Retrying) -> None:
-    instance = _of(execution, fact)
-    instance.state, instance.due, instance.error, instance.question = BACKOFF, fact.due, fact.error, ""
-    instance.used[fact.policy] = instance.used.get(fact.policy, 0) + 1
-    instance.crashes = 0
-    _note_failure(instance, fact.attempt, fact.error, fact.started, fact.finished)
-
-
-def _lost(execution: Execution, fact: events.Lost) -> None:
-    _of(execution, fact).crashes += fact.crashed
-
-
-def _waiting(execution: Execution, fact: events.Waiting) -> None:
-    instance = _of(execution, fact)
-    instance.state, instance.wait, instance.due = WAITING, fact.kind, fact.due
-    instance.wait_timeout_at, instance.wait_name, instance.wait_key = fact.timeout_at, fact.name, fact.key
-    if fact.deadline_at:
-        instance.deadline_at = fact.deadline_at
-    instance.attempt, instance.seq = fact.attempt, execution.seq
-
-
-def _finish(execution: Execution, fact: Any, state: int) -> Instance:
-    instance = _of(execution, fact)
-    instance.state, instance.seq, instance.due, instance.deadline_at = state, execution.seq, 0, 0
-    instance.params = NOTHING  # not needed any more; the journal keeps them
-    return instance
-
-
-def _done(execution: Execution, fact: events.Done) -> None:
-    instance = _finish(execution, fact, SUCCEEDED)
-    instance.output, instance.ports, instance.error = fact.output, fact.ports, None
-    instance.started, instance.finished = fact.started, fact.finished
-
-
-def _failed(execution: Execution, fact: events.NodeFailed) -> None:
-    instance = _finish(execution, fact, FAILED)
-    instance.error, instance.ports = fact.error, fact.ports
-    instance.started, instance.finished = fact.started, fact.finished
-    if fact.attempt:
-        _note_failure(instance, fact.attempt, fact.error, fact.started, fact.finished)
-
-
-def _skipped(execution: Execution, fact: events.Skipped) -> None:
-    instance = _finish(execution, fact, SKIPPED)
-    instance.cause, instance.broken = fact.cause, fact.broken
-
-
-def _stopping(execution: Execution, fact: events.Stopping) -> None:
-    instance = _of(execution, fact)
-    instance.stopping, instance.stopping_deadline = fact.cause, fact.deadline
-
-
-def _cancelled(execution: Execution, fact: events.NodeCancelled) -> None:
-    instance = _finish(execution, fact, CANCELLED)
-    instance.cause, instance.unknown = fact.cause, fact.unknown
-    instance.started, instance.finished = fact.started, fact.finished
-
-
-def _parked(execution: Execution, fact: events.Parked) -> None:
-    instance = _of(execution, fact)
-    instance.state, instance.error, instance.question, instance.due = PARKED, fact.error, fact.question, 0
-
-
-def _unparked(execution: Execution, fact: events.Unparked) -> None:
-    instance = _of(execution, fact)
-    instance.generation, instance.question, instance.crashes = fact.generation, "", 0
-    if fact.params != NOTHING:
-        instance.params = fact.params
-
-
-def _variable_set(execution: Execution, fact: events.VariableSet) -> None:
-    execution.frames[fact.frame].variables[fact.name] = fact.value
-
-
-def _departing(execution: Execution, fact: events.Departing) -> None:
-    execution.frames[fact.frame].departure = Departure(
-        kind=fact.kind, cause=fact.cause, error=fact.error, value=fact.value, by=fact.by, hard=fact.hard
-    )
-
-
-def _signal_kept(execution: Execution, fact: events.SignalKept) -> None:
-    execution.signals.append(KeptSignal(id=fact.id, name=fact.name, key=fact.key, path=fact.path, payload=fact.payload))
-
-
-def _signal_taken(execution: Execution, fact: events.SignalTaken) -> None:
-    execution.signals = [kept for kept in execution.signals if kept.id != fact.id]
-
-
-def _soft_timed_out(execution: Execution, fact: events.SoftTimedOut) -> None:
-    execution.soft_timeout_at = 0
-
-
-def _ended(execution: Execution, fact: events.Ended) -> None:
-    execution.status, execution.output, execution.error = fact.status, fact.output, fact.error
-    execution.timeout_at = execution.soft_timeout_at = 0
-
-
-def _nothing(execution: Execution, fact: AnyFact) -> None:
-    """Kept for the timeline; the state does not change."""
-
-
-REMEMBER: dict[type[Any], Callable[[Execution, Any], None]] = {
-    events.Started: _started,
-    events.Scheduled: _scheduled,
-    events.Retrying: _retrying,
-    events.Lost: _lost,
-    events.Waiting: _waiting,
-    events.Done: _done,
-    events.NodeFailed: _failed,
-    events.Skipped: _skipped,
-    events.Stopping: _stopping,
-    events.NodeCancelled: _cancelled,
-    events.Parked: _parked,
-    events.Unparked: _unparked,
-    events.VariableSet: _variable_set,
-    events.Departing: _departing,
-    events.Spawned: _nothing,
-    events.SignalKept: _signal_kept,
-    events.SignalTaken: _signal_taken,
-    events.Emitted: _nothing,
-    events.Late: _nothing,
-    events.SoftTimedOut: _soft_timed_out,
-    events.Ended: _ended,
-}
 
 
 def path_of(frame: Frame, instance: Instance) -> str:

@@ -7,16 +7,18 @@ gave live, since what is ready is ordered by the moment its last edge resolved, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
 from msgspec import Raw
 
-from perdure.definition.plan import NodePlan, Plan, ScopePlan
+from perdure.definition.plan import Edge, NodePlan, Plan, ScopePlan
 from perdure.engine.codec import decode_value, handle_digest, handle_size
+from perdure.engine.edges import Arrivals, arrival, is_looked_at, ready_since
 from perdure.engine.events import Due
-from perdure.engine.execution import BACKOFF, FINAL, PARKED, RUNNING, WAITING, Execution, Frame, Instance
+from perdure.engine.execution import BACKOFF, OPEN, PARKED, RUNNING, WAITING, Execution, Frame, Instance
+from perdure.engine.regions import region_of
+from perdure.engine.timers import FRAME_TIMERS, TIMER_FIELDS, counts
 
 MISSING: Any = object()
 
@@ -43,38 +45,92 @@ class LargeValues(Protocol):
 
 
 class FrameIndex:
-    """Counters of one frame: edges still unresolved per node, nodes not yet final."""
+    """Counters of one frame: edges still unresolved per node, nodes not yet final, frames of its containers."""
 
-    __slots__ = ("frame", "open", "scope", "swept", "unresolved")
+    __slots__ = (
+        "arrivals",
+        "container",
+        "frame",
+        "held",
+        "inside",
+        "open",
+        "outer",
+        "resetting",
+        "released",
+        "scope",
+        "staying",
+        "swept",
+        "unresolved",
+    )
 
-    def __init__(self, frame: Frame, scope: ScopePlan) -> None:
+    def __init__(self, frame: Frame, scope: ScopePlan, outer: FrameIndex | None) -> None:
         self.frame = frame
         self.scope = scope
+        self.outer = outer  # the frame around it
+        self.container = outer.scope.nodes[outer.scope.number[frame.node]] if outer is not None else None
         self.unresolved = list(scope.unresolved)
         self.open = len(scope.nodes)
         self.swept = 0  # nodes before this one need no more attention of a closing frame
+        self.held = 0  # frames of its containers that have not ended
+        self.inside: dict[str, dict[str, FrameIndex]] = {}  # those by container
+        self.staying: dict[
+            str, dict[str, FrameIndex]
+        ] = {}  # those of them that a departure from further out has still to close
+        self.released: dict[int, int] = {}  # joins that have ended, by how many nodes of their regions were told
+        self.arrivals: dict[int, Arrivals] = {}  # of joins
+        self.resetting: frozenset[int] = frozenset()  # nodes that wait for a fresh visit
+
+    def instance(self, node: NodePlan) -> Instance | None:
+        return self.frame.instances.get(node.id)
+
+    @property
+    def is_shielded(self) -> bool:
+        """Does it clean up, so that no departure from further out reaches into it (rule 37)?"""
+        is_finally = self.frame.name == "finally" and self.container is not None and self.container.type == "try"
+        return is_finally or self.frame.compensates > 0
+
+    def has_ended(self) -> bool:
+        """Is everything in it final, so that the frame can end?"""
+        return self.open == 0 and self.held == 0 and not self.frame.returns and not self.frame.closed
+
+    def is_unswept(self) -> bool:
+        """Is it being left, with nodes that were not looked at yet?"""
+        return self.frame.departure is not None and self.swept < len(self.scope.nodes)
 
 
 class Index:
     """The index of one hot execution."""
 
-    __slots__ = ("frames", "parked", "plan", "ready", "resident", "running", "timers", "timers_max", "values", "waiting")
+    __slots__ = (
+        "attention", "changed", "closing", "conditions", "events", "frames", "order", "parked", "plan", "ready", "resident",
+        "running", "timers", "timers_max", "values", "waiting",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan, resident: LargeValues) -> None:
         self.plan = plan
         self.resident = resident  # large values in memory, by digest; shared by all executions of a home
         self.frames: dict[str, FrameIndex] = {}
         self.ready: deque[tuple[FrameIndex, int]] = deque()
-        self.values: dict[tuple[str, str], Any] = {}  # decoded small values by (frame, node)
+        self.values: dict[str, dict[str, Any]] = {}  # decoded small values by frame and name
         self.timers: list[tuple[int, str, str, str, int]] = []  # due, frame, node, kind, visit; stale ones are passed over
         self.timers_max = TIMERS_MIN
         self.running = self.waiting = self.parked = 0
+        self.closing: list[tuple[int, str]] = []  # frames to sweep or to end, by the fact that opened them
+        self.attention: dict[tuple[str, str], int] = {}  # containers that may go on, by the last fact that concerned them
+        self.order: list[tuple[int, str, str]] = []  # the same as a heap
+        self.conditions: dict[tuple[str, str], None] = {}  # waits for a condition
+        self.changed: set[tuple[str, str]] = set()  # names by frame that changed since conditions were judged
+        self.events: dict[str, int] = {}  # types of events that are waited for, and by how many
 
     # -- values -------------------------------------------------------------------------------------------------------
 
     def value(self, key: tuple[str, str], raw: Raw) -> Any:
         """The decoded value that `raw` holds or stands for. Raises ValuesNeeded where it is not in memory."""
-        found = self.values.get(key, MISSING)
+        frame, name = key
+        known = self.values.get(frame)
+        if known is None:
+            known = self.values[frame] = {}
+        found = known.get(name, MISSING)
         if found is MISSING:
             digest = handle_digest(raw)
             if digest is not None:
@@ -82,30 +138,149 @@ class Index:
                 if found is MISSING:
                     raise ValuesNeeded(digest, handle_size(raw))
                 return found
-            found = self.values[key] = decode_value(raw)
+            found = known[name] = decode_value(raw)
         return found
+
+    def forget(self, frame: str, name: str) -> None:
+        """A value has changed, or is another node's now."""
+        known = self.values.get(frame)
+        if known is not None:
+            known.pop(name, None)
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
-    def open_frame(self, frame: Frame, scope: ScopePlan) -> FrameIndex:
+    def open_frame(self, frame: Frame) -> FrameIndex:
         """Index a frame that was opened just now: its starts are ready."""
-        opened = self.frames[frame.path] = FrameIndex(frame, scope)
-        self.ready.extend((opened, start) for start in scope.starts)
+        opened = self._indexed(frame)
+        self.ready.extend((opened, start) for start in opened.scope.starts)
+        if frame.timeout_at:
+            self.arm(frame.timeout_at, "scope", frame.path)
+        self.look_at(opened)
         return opened
+
+    def _indexed(self, frame: Frame) -> FrameIndex:
+        outer = self.frames[frame.parent] if frame.node else None
+        opened = self.frames[frame.path] = FrameIndex(frame, self.plan.scopes[frame.scope], outer)
+        if outer is not None and not frame.closed:
+            outer.inside.setdefault(frame.node, {})[frame.path] = opened
+            outer.held += 1
+            if not opened.is_shielded and (frame.departure is None or frame.departure.kind == "drain"):
+                outer.staying.setdefault(frame.node, {})[frame.path] = opened
+        return opened
+
+    def close_frame(self, opened: FrameIndex) -> None:
+        """A frame has ended. One that is kept for its readers stays known."""
+        frame, outer = opened.frame, opened.outer
+        assert outer is not None, "the workflow's own frame ends with the execution"
+        inside = outer.inside[frame.node]
+        del inside[frame.path]
+        if not inside:
+            del outer.inside[frame.node]
+        self.leave_frame(opened)
+        outer.held -= 1
+        if not frame.closed:
+            self.drop_frame(frame.path)
+        self.look_at(outer)
+
+    def leave_frame(self, opened: FrameIndex) -> None:
+        """A frame is being left for good, or has ended: its container need not close it any more."""
+        outer, node = opened.outer, opened.frame.node
+        if outer is not None and node in outer.staying:
+            outer.staying[node].pop(opened.frame.path, None)
+            if not outer.staying[node]:
+                del outer.staying[node]
+
+    def drop_frame(self, path: str) -> None:
+        """Nobody reads this frame any more."""
+        del self.frames[path]
+        self.values.pop(path, None)
 
     def node(self, frame: str, node: str) -> NodePlan:
         """The plan of a node of an open frame."""
         scope = self.frames[frame].scope
         return scope.nodes[scope.number[node]]
 
-    def finished(self, opened: FrameIndex, node: NodePlan) -> None:
-        """A node instance became final: its edges are resolved now."""
+    def look_at(self, opened: FrameIndex) -> None:
+        """The frame may have come to its end, or is to be swept."""
+        if opened.frame.returns:
+            self.attend(opened.frame.path, "", opened.frame.opened)
+        if opened.has_ended() or opened.is_unswept():
+            heappush(self.closing, (opened.frame.opened, opened.frame.path))
+
+    def owes(self, opened: FrameIndex) -> bool:
+        """Are there losers in this frame that may still begin, so that it has not come to its end (rule 19)?"""
+        return any((opened.frame.path, node) in self.attention for node in opened.scope.detaching)
+
+    def next_closing(self) -> FrameIndex | None:
+        """The frame opened first of those that are to be swept or to be ended."""
+        while self.closing:
+            opened = self.frames.get(self.closing[0][1])
+            if opened is not None and opened.frame.opened == self.closing[0][0] and (opened.has_ended() or opened.is_unswept()):
+                return opened
+            heappop(self.closing)
+        return None
+
+    def attend(self, frame: str, node: str, touched: int) -> None:
+        """A container may go on: it is looked at when nothing is ready. Without a node: what goes back in this frame."""
+        self.attention[frame, node] = touched
+        heappush(self.order, (touched, frame, node))
+
+    def attend_container(self, frame: str, instance: Instance) -> None:
+        """A container may go on: something has happened to it, or inside it."""
+        touched = instance.progress.touched if instance.progress is not None else 0
+        self.attend(frame, instance.node, max(touched, instance.seq if instance.final else 0))
+
+    def attend_again(self, frame: str, node: str) -> None:
+        """It was looked at, and could not go on in this step."""
+        opened = self.frames[frame]
+        if node:
+            self.attend_container(frame, opened.frame.instances[node])
+        else:
+            self.attend(frame, "", opened.frame.opened)
+
+    def next_attention(self) -> tuple[str, str] | None:
+        """The container that was touched first; it is forgotten here."""
+        while self.order:
+            touched, frame, node = heappop(self.order)
+            if self.attention.get((frame, node)) == touched:
+                del self.attention[frame, node]
+                if frame in self.frames:
+                    return frame, node
+        return None
+
+    def finished(self, opened: FrameIndex, node: NodePlan, instance: Instance) -> list[Edge]:
+        """A node instance became final: its edges are resolved now. Those that came too late for their join (rule 20)."""
         opened.open -= 1
-        unresolved = opened.unresolved
+        self.look_at(opened)
+        if node.index in opened.resetting:
+            return []
+        unresolved, joins = opened.unresolved, opened.scope.joins
+        late: list[Edge] = []
         for edge in node.outgoing:
             left = unresolved[edge.target] = unresolved[edge.target] - 1
-            if left == 0:
+            if edge.target in joins:
+                kind = arrival(edge, node, instance, opened.scope.on_failure)
+                if self._arrived(opened, edge.target, kind) and kind != "dead":
+                    late.append(edge)
+            elif left == 0:
                 self.ready.append((opened, edge.target))
+        return late
+
+    def _arrived(self, opened: FrameIndex, number: int, kind: str) -> bool:
+        """One more edge of a join has resolved; was the join final before?"""
+        join = opened.scope.nodes[number]
+        arrivals = opened.arrivals.get(number)
+        if arrivals is None:
+            arrivals = opened.arrivals[number] = Arrivals()
+        arrivals.count(kind)
+        instance = opened.instance(join)
+        if instance is not None and instance.final:
+            return True
+        if is_looked_at(opened, join, arrivals):
+            if join.options.get("need") is None and (opened, number) in self.ready:
+                self.ready.remove((opened, number))  # one with an expression is asked once, after the last that arrived
+            self.ready.append((opened, number))
+        return False
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -115,6 +290,8 @@ class Index:
 
     def next_due(self, execution: Execution) -> int | None:
         """When the earliest timer that still counts is due; None: nothing but a message can move this execution."""
+        if execution.paused_at:
+            return None
         timers = self.timers
         while timers and not self._counts(execution, timers[0]):
             heappop(timers)
@@ -137,14 +314,7 @@ class Index:
         return taken
 
     def _counts(self, execution: Execution, timer: tuple[int, str, str, str, int]) -> bool:
-        due, frame, node, kind, visit = timer
-        if kind == "timeout":
-            return execution.timeout_at == due and not execution.ended and not _leaving(execution)
-        if kind == "soft_timeout":
-            return execution.soft_timeout_at == due and not execution.ended
-        opened = execution.frames.get(frame)
-        instance = opened.instances.get(node) if opened is not None and not execution.ended else None
-        return instance is not None and instance.visit == visit and due == TIMER_FIELDS[kind](instance)
+        return counts(execution, timer)
 
     # -- after a crash ------------------------------------------------------------------------------------------------
 
@@ -156,32 +326,108 @@ class Index:
             return index
         ready: list[tuple[int, int, FrameIndex]] = []
         for frame in execution.frames.values():
-            ready.extend(index._rebuild_frame(frame, plan.root))
+            ready.extend(index._rebuild_frame(frame))
+        for opened in index.frames.values():
+            index.look_at(opened)
+            index._attend_containers(opened)
         ready.sort(key=lambda entry: entry[:2])
         index.ready.extend((opened, number) for _, number, opened in ready)
         index.arm_workflow(execution)
+        index.changed.add(("", ""))  # nobody knows what changed last: every condition is judged once
         return index
 
-    def _rebuild_frame(self, frame: Frame, scope: ScopePlan) -> list[tuple[int, int, FrameIndex]]:
-        opened = self.frames[frame.path] = FrameIndex(frame, scope)
-        moments = [frame.opened] * len(scope.nodes)
+    def _rebuild_frame(self, frame: Frame) -> list[tuple[int, int, FrameIndex]]:
+        opened = self._indexed(frame)
+        if frame.closed:
+            opened.open = 0
+            return []
+        scope = opened.scope
+        opened.resetting = resetting_of(opened)
+        goes_back = {scope.number[each.source] for each in frame.returns}
         for node in scope.nodes:
             instance = frame.instances.get(node.id)
             if instance is None:
                 continue
             if not instance.final:
-                self.count(instance, +1)
+                self.count(frame.path, instance, +1)
                 self.arm_instance(frame.path, instance)
                 continue
             opened.open -= 1
+            if node.index in opened.resetting or node.index in goes_back:
+                continue
             for edge in node.outgoing:
                 opened.unresolved[edge.target] -= 1
-                moments[edge.target] = max(moments[edge.target], instance.seq)
-        return [
-            (moments[node.index], node.index, opened)
-            for node in scope.nodes
-            if opened.unresolved[node.index] == 0 and node.id not in frame.instances
-        ]
+        if frame.timeout_at:
+            self.arm(frame.timeout_at, "scope", frame.path)
+        if frame.departure is not None and frame.departure.cleanup_at:
+            self.arm(frame.departure.cleanup_at, "departure", frame.path)
+        self._count_arrivals(opened)
+        return [(moment, number, opened) for moment, number in self._ready_in(opened)]
+
+    def _ready_in(self, opened: FrameIndex) -> list[tuple[int, int]]:
+        """The nodes of a frame that are ready, by the moment at which they became so, then by declaration."""
+        nodes = opened.scope.nodes
+        ready = [node for node in nodes if node.index not in opened.resetting and self._is_ready(opened, node)]
+        return sorted((ready_since(opened, node), node.index) for node in ready)
+
+    def _attend_containers(self, opened: FrameIndex) -> None:
+        if opened.frame.closed:
+            return
+        for node in opened.scope.nodes:
+            instance = opened.instance(node)
+            if instance is not None and goes_on(node, instance):
+                self.attend_container(opened.frame.path, instance)
+
+    def _count_arrivals(self, opened: FrameIndex) -> None:
+        for number in opened.scope.joins:
+            if number not in opened.resetting:
+                arrivals = Arrivals.counted(opened, opened.scope.nodes[number])
+                if arrivals.resolved:
+                    opened.arrivals[number] = arrivals
+
+    def _is_ready(self, opened: FrameIndex, node: NodePlan) -> bool:
+        instance = opened.instance(node)
+        if node.index in opened.scope.joins:
+            arrivals = opened.arrivals.get(node.index)
+            waits = instance is None or (instance.state == WAITING and instance.wait == "join")
+            return waits and arrivals is not None and is_looked_at(opened, node, arrivals)
+        return instance is None and opened.unresolved[node.index] == 0
+
+    # -- again --------------------------------------------------------------------------------------------------------
+
+    def leave_region(self, opened: FrameIndex) -> None:
+        """An `again` edge was taken: its region waits for a fresh visit."""
+        opened.resetting = resetting_of(opened)
+        self.look_at(opened)
+
+    def visit_again(self, opened: FrameIndex) -> None:
+        """A region has been reset: count its edges anew; its target is ready."""
+        self.count_anew(opened)
+        # Nothing else was ready when the region came to rest: whatever can start now is what was reset.
+        self.ready.extend((opened, number) for _, number in self._ready_in(opened))
+        self.values.pop(opened.frame.path, None)
+        self.look_at(opened)
+
+    def count_anew(self, opened: FrameIndex) -> None:
+        """The edges of a frame whose nodes were reset, or are no longer to be."""
+        scope, frame = opened.scope, opened.frame
+        opened.resetting = resetting_of(opened)
+        opened.open = sum(1 for node in scope.nodes if not self._is_final(opened, node))
+        goes_back = {scope.number[each.source] for each in frame.returns}
+        opened.unresolved = list(scope.unresolved)
+        for node in scope.nodes:
+            if self._is_final(opened, node) and node.index not in opened.resetting and node.index not in goes_back:
+                for edge in node.outgoing:
+                    opened.unresolved[edge.target] -= 1
+        opened.arrivals = {}
+        opened.released = {join: told for join, told in opened.released.items() if self._is_final(opened, scope.nodes[join])}
+        self._count_arrivals(opened)
+
+    def _is_final(self, opened: FrameIndex, node: NodePlan) -> bool:
+        instance = opened.instance(node)
+        return instance is not None and instance.final
+
+    # -- counts -------------------------------------------------------------------------------------------------------
 
     def arm_workflow(self, execution: Execution) -> None:
         """Arm the workflow's own two timers."""
@@ -190,6 +436,18 @@ class Index:
         if execution.soft_timeout_at:
             self.arm(execution.soft_timeout_at, "soft_timeout")
 
+    def arm_all(self, execution: Execution) -> None:
+        """Arm everything anew: a pause has shifted it."""
+        self.timers = []
+        self.arm_workflow(execution)
+        for frame in execution.frames.values():
+            for kind, due_of in FRAME_TIMERS.items():
+                if due := due_of(frame):
+                    self.arm(due, kind, frame.path)
+            for instance in frame.instances.values():
+                if not instance.final:
+                    self.arm_instance(frame.path, instance)
+
     def arm_instance(self, frame: str, instance: Instance) -> None:
         """Arm whatever this instance waits for."""
         for kind, due_of in TIMER_FIELDS.items():
@@ -197,32 +455,41 @@ class Index:
             if due:
                 self.arm(due, kind, frame, instance.node, instance.visit)
 
-    def count(self, instance: Instance, change: int) -> None:
+    def count(self, frame: str, instance: Instance, change: int) -> None:
         """Keep count of what is active, by state."""
         state = instance.state
         if state == RUNNING:
             self.running += change
         elif state in (WAITING, BACKOFF):
             self.waiting += change
+            if instance.wait in ("condition", "event"):
+                self._count_wait(frame, instance, change)
         elif state == PARKED:
             self.parked += change
 
+    def _count_wait(self, frame: str, instance: Instance, change: int) -> None:
+        if instance.wait == "condition":
+            if change > 0:
+                self.conditions[frame, instance.node] = None
+            else:
+                self.conditions.pop((frame, instance.node), None)
+            return
+        left = self.events.get(instance.wait_name, 0) + change
+        if left:
+            self.events[instance.wait_name] = left
+        else:
+            self.events.pop(instance.wait_name, None)
 
-def _deadline(instance: Instance) -> int:
-    """A failure that is parked keeps its deadline (rule 14); a question is ended by its answer alone (rule 53)."""
-    return instance.deadline_at if instance.state < FINAL and not instance.stopping and instance.question != "unknown" else 0
+
+def goes_on(node: NodePlan, instance: Instance) -> bool:
+    """May this container do something by itself? Joins and containers that have ended have losers to see to (rule 19)."""
+    if node.type == "join":
+        return instance.final
+    return instance.state == OPEN or (instance.final and instance.progress is not None and "losers" in node.options)
 
 
-def _leaving(execution: Execution) -> bool:
-    """Is the workflow being left in a way that its timeout no longer changes?"""
-    departure = execution.frames[""].departure
-    return departure is not None and departure.kind != "drain"
-
-
-TIMER_FIELDS: dict[str, Callable[[Instance], int]] = {
-    "wait": lambda instance: instance.due if instance.state == WAITING else 0,
-    "backoff": lambda instance: instance.due if instance.state == BACKOFF else 0,
-    "deadline": _deadline,
-    "wait_timeout": lambda instance: instance.wait_timeout_at if instance.state == WAITING else 0,
-}
-"""When each of an instance's timers is due, microseconds UTC; 0 = not armed."""
+def resetting_of(opened: FrameIndex) -> frozenset[int]:
+    """The nodes of a frame that wait for a fresh visit."""
+    scope = opened.scope
+    regions = (region_of(scope, scope.number[each.target]) for each in opened.frame.returns)
+    return frozenset[int]().union(*regions)

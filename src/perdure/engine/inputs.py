@@ -9,24 +9,35 @@ import msgspec
 from msgspec import Raw
 
 from perdure.definition.plan import NodePlan
-from perdure.engine import events
+from perdure.engine import children, conditions, events, iterations, joins, operators, signals
+from perdure.engine.attempts import next_attempt
+from perdure.engine.conclusions import end_hard
+from perdure.engine.containers import (
+    cancelled,
+    cleanup_until,
+    depart,
+    give_up,
+    give_up_frame,
+    is_left,
+    stopping,
+    time_is_over,
+    used_up,
+)
 from perdure.engine.elements import ELEMENTS
 from perdure.engine.events import AnyInput
-from perdure.engine.execution import BACKOFF, PARKED, RUNNING, WAITING, Departure, Instance
-from perdure.engine.failing import ambiguous, fail, look_ahead, lose, stopped, unknown
-from perdure.engine.index import TIMER_FIELDS, FrameIndex, Index
+from perdure.engine.execution import BACKOFF, OPEN, PARKED, RUNNING, WAITING, Instance
+from perdure.engine.failing import fail, look_ahead, lose, stopped, unknown
+from perdure.engine.index import FrameIndex, Index
 from perdure.engine.names import about
-from perdure.engine.outstanding import running
+from perdure.engine.outstanding import command_of_wait, running, waiting
 from perdure.engine.place import Place, expression_failure
+from perdure.engine.timers import FRAME_TIMERS, TIMER_FIELDS
 from perdure.errors import Failure
 from perdure.expressions import Budget, ExpressionError, Template, parse_duration
+from perdure.ids import instance_path
 
 if TYPE_CHECKING:
     from perdure.engine.machine import Step
-
-SIGNALS_MAX = 1_000
-"""Signals kept for one execution that nobody waits for yet; more change nothing (rule 47)."""
-
 
 # -- the beginning -------------------------------------------------------------------------------------------------------
 
@@ -66,7 +77,7 @@ def _start(step: Step, given: events.Start) -> None:
     variables: list[tuple[str, Any]] = []
     timeout_at = soft_timeout_at = 0
     try:
-        timeout_at = _due(plan.settings.timeout, names)
+        timeout_at = _earlier(_due(plan.settings.timeout, names), given.deadline_at)
         soft_timeout_at = _due(plan.settings.soft_timeout, names)
         variables = [(variable.name, variable.value.evaluate(names, Budget())) for variable in plan.root.variables.values()]
     except ExpressionError as error:
@@ -92,12 +103,19 @@ def _start(step: Step, given: events.Start) -> None:
             attempt=given.attempt,
             timeout_at=timeout_at,
             soft_timeout_at=soft_timeout_at,
+            children=given.children,
+            depth=given.depth,
+            awaited=given.awaited,
         )
     )
     for name, value in variables:
         step.emit(events.VariableSet(name=name, value=step.encoded(value)))
     if refused is not None:
         step.emit(events.Departing(kind="fail", cause=refused.title, error=refused))
+
+
+def _earlier(one: int, other: int) -> int:
+    return min(one, other) if one and other else one or other
 
 
 def _due(template: Template | None, names: StartNames) -> int:
@@ -120,7 +138,7 @@ def _result(step: Step, given: events.Result) -> None:
 
 
 def _awaited(instance: Instance, given: events.Result) -> bool:
-    if instance.state == RUNNING:
+    if instance.state == RUNNING or children.is_awaited(instance):
         return True
     # The late truth answers the question whether the effect happened (rule 53).
     return instance.state == PARKED and instance.question == "unknown" and given.outcome in ("succeeded", "failed")
@@ -128,6 +146,13 @@ def _awaited(instance: Instance, given: events.Result) -> bool:
 
 def _succeeded(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Result) -> None:
     token = given.token
+    if instance.state == WAITING:
+        return children.started(step, opened, node, instance, given)
+    element = ELEMENTS.get(node.type)
+    if (
+        instance.pure and element is not None and hasattr(element, "evaluated")
+    ):  # what a container is given, and not what it gives
+        return step.emit_all(element.evaluated(Place(step, opened, node), given.output))
     # The journal holds the output once, in the fact; the input names that fact.
     step.taken[-1] = events.Result(
         token=token, outcome="succeeded", started=given.started, finished=given.finished, fact=len(step.facts)
@@ -147,10 +172,10 @@ def _succeeded(step: Step, opened: FrameIndex, node: NodePlan, instance: Instanc
 
 def _failed(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Result) -> None:
     error = given.error if given.error is not None else Failure(code="node.failed", title="The node failed and said no more.")
-    if instance.stopping:
+    if instance.stopping and instance.state == RUNNING:
         return stopped(step, opened, node, instance, given, error)
     spent: dict[str, Any] = {"started": given.started, "finished": given.finished}
-    if node.at_most_once and ambiguous(error):
+    if node.at_most_once and error.leaves_open:
         return unknown(step, opened, node, instance, error, **spent)
     fail(step, opened, node, error, attempt=given.token.attempt, may_retry=not instance.pure, **spent)
 
@@ -217,7 +242,7 @@ def _complete(step: Step, given: events.Complete) -> None:
         )
     opened = step.index.frames[token.frame]
     node = step.index.node(token.frame, token.node)
-    if node.at_most_once and ambiguous(given.error):
+    if node.at_most_once and given.error.leaves_open:
         return unknown(step, opened, node, instance, given.error, finished=step.at)
     fail(step, opened, node, given.error, attempt=token.attempt, finished=step.at)
 
@@ -232,56 +257,49 @@ def _answerable(instance: Instance) -> bool:
 
 
 def _due_input(step: Step, given: events.Due) -> None:
-    if given.kind in _WORKFLOW_TIMERS:
-        return _WORKFLOW_TIMERS[given.kind](step, given)
-    frame = step.execution.frames.get(given.frame)
-    instance = frame.instances.get(given.node) if frame is not None else None
+    if step.execution.paused_at:
+        return  # it is armed again when the pause is over
+    if given.kind in _EXECUTION_TIMERS:
+        return _EXECUTION_TIMERS[given.kind](step, given)
+    opened = step.index.frames.get(given.frame)
+    if opened is None:
+        return
+    if given.kind in FRAME_TIMERS:
+        if FRAME_TIMERS[given.kind](opened.frame) == given.due:
+            _FRAME_TIMERS[given.kind](step, opened)
+        return
+    instance = opened.frame.instances.get(given.node)
     if instance is None or instance.visit != given.visit or TIMER_FIELDS[given.kind](instance) != given.due:
         return  # what came before it in the batch has moved it, or made it nothing
-    opened = step.index.frames[given.frame]
-    node = step.index.node(given.frame, given.node)
-    _NODE_TIMERS[given.kind](step, opened, node, instance)
+    _NODE_TIMERS[given.kind](step, opened, step.index.node(given.frame, given.node), instance)
 
 
 def _backoff_over(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance) -> None:
-    if instance.state == BACKOFF and opened.frame.departure is None:
-        step.emit(reattempt(opened, instance))
-
-
-def reattempt(opened: FrameIndex, instance: Instance) -> events.Scheduled:
-    """The next attempt of an effect: its parameters and its key stay (rules 50, 51)."""
-    return events.Scheduled(
-        frame=opened.frame.path,
-        node=instance.node,
-        visit=instance.visit,
-        attempt=instance.attempt + 1,
-        ready=instance.ready,
-        timeout=instance.timeout,
-        pure=instance.pure,
-        queue_timeout=instance.queue_timeout,
-        heartbeat=instance.heartbeat,
-        grace=instance.grace,
-        deadline_at=instance.deadline_at,
-        generation=instance.generation,
-    )
+    if instance.state == BACKOFF and opened.frame.departure is None and not is_left(opened):
+        next_attempt(step, opened, node, instance)
 
 
 def _wait_over(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance) -> None:
-    if instance.state == WAITING:
-        step.emit_all(ELEMENTS[node.type].due(Place(step, opened, node, instance.visit)))
+    if instance.state != WAITING:
+        return
+    if instance.wait == "condition":
+        return conditions.judge_on_time(step, opened, node, instance)
+    step.emit_all(ELEMENTS[node.type].due(Place(step, opened, node)))
 
 
 def _wait_timed_out(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance) -> None:
     """A wait ends without what it waited for (rule 46)."""
     if instance.state != WAITING:
         return
+    if children.is_awaited(instance):
+        return children.timed_out(step, opened, node, instance, "timeout", f"the timeout of `{node.id}` passed")
     where: dict[str, Any] = {"frame": opened.frame.path, "node": node.id, "visit": instance.visit}
     if instance.wait != "deferred" and node.on_timeout in ("continue", "route"):
         port = "out" if node.on_timeout == "continue" else "timeout"
         output = step.encoded({"timed_out": True})
         return step.emit(events.Done(**where, output=output, ports=(port,), finished=step.at))
     failure = Failure(
-        code="timeout" if instance.wait == "deferred" else "timeout.wait", category="timeout",
+        code="timeout" if instance.wait in ("deferred", "join") else "timeout.wait", category="timeout",
         title=f"`{node.id}` waited for its {instance.wait} until its timeout.",
         ambiguous=instance.wait == "deferred",
     )  # fmt: skip
@@ -297,6 +315,14 @@ def _deadline_passed(step: Step, opened: FrameIndex, node: NodePlan, instance: I
         return
     if instance.state == RUNNING:
         return step.stop(opened, instance, cause, deadline=True)
+    place = Place(step, opened, node)
+    partial = partial_results(place, instance) if node.has_timeout_edge else None
+    if partial is not None:
+        return step.emit(place.done_with(place.encoded(partial), ports=("timeout",)))
+    if instance.state == OPEN and not _ends_by_deadline(node):
+        return stopping(step, opened, instance, cause, then="deadline", budget=True)
+    if children.is_awaited(instance):
+        return children.timed_out(step, opened, node, instance, "deadline", cause)
     failure = Failure(code="timeout.deadline", title=cause, category="timeout", retryable=False, cause=instance.error)
     if instance.state == WAITING and instance.wait == "deferred" and node.at_most_once:
         return unknown(step, opened, node, instance, failure, finished=step.at)
@@ -304,11 +330,88 @@ def _deadline_passed(step: Step, opened: FrameIndex, node: NodePlan, instance: I
     fail(step, opened, node, failure, attempt=instance.attempt, finished=step.at, may_retry=False, may_park=False)
 
 
+def partial_results(place: Place, instance: Instance) -> Any:
+    """What a join, parallel or loop has so far, when its deadline passes (rule 21); None for what has no parts."""
+    if instance.state == WAITING and instance.wait == "join":
+        return joins.outcomes(place)
+    if instance.state == OPEN and instance.progress is not None and _ends_by_deadline(place.node):
+        if place.node.type == "parallel":
+            return ELEMENTS["parallel"].outcomes(place, instance.progress)
+        return iterations.output(place)
+    return None
+
+
+def _ends_by_deadline(node: NodePlan) -> bool:
+    """Is it over at its deadline, and what is left inside has lost (rules 19, 21)? Other containers are left first."""
+    return node.type in ("parallel", "loop", "while", "repeat")
+
+
+def _attempt_timed_out(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance) -> None:
+    """A container took longer than its `timeout`: it is left as by a cancel, and fails then (rule 37)."""
+    stopping(step, opened, instance, f"the timeout of `{node.id}` passed", then="timeout", budget=True)
+
+
+def _cleanup_over(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance) -> None:
+    """The budget for cleaning up is used: what is left stops at once (rule 38)."""
+    if children.is_awaited(instance):
+        return children.stopped(step, opened, node, instance, let_go=True)
+    progress = instance.progress
+    assert progress is not None, "only a container has a budget"
+    undone = give_up(step, opened, node, instance, f"{instance.stopping}; the time for cleaning up is used")
+    place = Place(step, opened, node)
+    if progress.then in ("timeout", "deadline") and not is_left(opened):
+        failure: Failure | None = ELEMENTS["try"].thrown(progress) if node.type == "try" else None
+        if failure is not None:  # its time passed while `finally` ran: it ends as it was left
+            failure = msgspec.structs.replace(failure, also=(*failure.also, used_up(undone, None)))
+        else:
+            failure = msgspec.structs.replace(time_is_over(place, progress.then), data={"undone": undone})
+            failure = msgspec.structs.replace(failure, cause=used_up(undone, failure), data=None)
+        return fail(step, opened, node, failure, attempt=instance.attempt, finished=step.at)
+    if progress.then == "complete" and not is_left(opened):
+        return step.emit(place.done(partial_results(place, instance)))
+    step.emit(cancelled(place, f"{instance.stopping}; the time for cleaning up was used"))
+
+
 _NODE_TIMERS: dict[str, Callable[[Step, FrameIndex, NodePlan, Instance], None]] = {
     "wait": _wait_over,
     "backoff": _backoff_over,
     "wait_timeout": _wait_timed_out,
     "deadline": _deadline_passed,
+    "attempt": _attempt_timed_out,
+    "cleanup": _cleanup_over,
+}
+
+
+# -- the time of frames and of the whole -----------------------------------------------------------------------------------
+
+
+def _scope_timed_out(step: Step, opened: FrameIndex) -> None:
+    """The `timeout` of a scope: an error inside it, which its container may handle (rule 37)."""
+    if is_left(opened):
+        return
+    frame = opened.frame
+    cause = f"the timeout of `{frame.path}` passed"
+    failure = Failure(code="timeout.scope", title=cause, category="timeout", node=frame.path)
+    step.emit_all(depart(frame, "fail", cause, error=failure))
+
+
+def _departure_over(step: Step, opened: FrameIndex) -> None:
+    """A departure has used its time: its frame ends at once; the workflow's own says what was left undone (rule 38)."""
+    departure = opened.frame.departure
+    assert departure is not None, "a timer that counts stands for a departure"
+    if opened.outer is not None:
+        return give_up_frame(step, opened, f"{departure.cause}; the time for cleaning up is used")
+    undone = [
+        instance_path(frame.path, instance.node, instance.visit)
+        for frame, instance in step.execution.instances()
+        if not instance.final and instance.state != OPEN
+    ]
+    end_hard(step, departure, used_up(undone, departure.error))
+
+
+_FRAME_TIMERS: dict[str, Callable[[Step, FrameIndex], None]] = {
+    "scope": _scope_timed_out,
+    "departure": _departure_over,
 }
 
 
@@ -318,10 +421,9 @@ def _workflow_timed_out(step: Step, given: events.Due) -> None:
         return
     cause = "the workflow's timeout passed"
     hard = step.index.plan.settings.on_timeout == "terminate"
-    if root.frame.departure is not None:
-        return _end_drain(step, root.frame.departure, cause, hard=hard)
     failure = Failure(code="timeout.workflow", title=cause, category="timeout", retryable=False)
-    step.emit(events.Departing(kind="timeout", cause=cause, error=failure, hard=hard))
+    until = 0 if hard else cleanup_until(step)
+    step.emit_all(depart(root.frame, "timeout", cause, error=failure, hard=hard, cleanup_at=until))
 
 
 def _soft_timeout_passed(step: Step, given: events.Due) -> None:
@@ -329,127 +431,9 @@ def _soft_timeout_passed(step: Step, given: events.Due) -> None:
         step.emit(events.SoftTimedOut())
 
 
-_WORKFLOW_TIMERS: dict[str, Callable[[Step, events.Due], None]] = {
+_EXECUTION_TIMERS: dict[str, Callable[[Step, events.Due], None]] = {
     "timeout": _workflow_timed_out,
     "soft_timeout": _soft_timeout_passed,
-}
-
-
-# -- signals -------------------------------------------------------------------------------------------------------------
-
-
-def _signal(step: Step, given: events.Signal) -> None:
-    """A signal goes to exactly one waiter, the oldest that fits; else it is kept (rule 47)."""
-    waiter = _oldest_waiter(step, given)
-    if waiter is None and len(step.execution.signals) >= SIGNALS_MAX:
-        return step.emit(events.Late(node=given.name, what="signal beyond the limit"))
-    if waiter is None:
-        return step.emit(events.SignalKept(id=given.id, name=given.name, key=given.key, path=given.path, payload=given.payload))
-    opened, instance = waiter
-    step.emit(
-        events.Done(
-            frame=opened.frame.path,
-            node=instance.node,
-            visit=instance.visit,
-            output=given.payload,
-            finished=step.at,
-            by=given.by,
-        )
-    )
-
-
-def _oldest_waiter(step: Step, given: events.Signal) -> tuple[FrameIndex, Instance] | None:
-    found: list[tuple[int, FrameIndex, Instance]] = []
-    for opened in step.index.frames.values():
-        for instance in opened.frame.instances.values():
-            if instance.state == WAITING and instance.wait == "signal" and _fits(opened, instance, given):
-                found.append((instance.seq, opened, instance))
-    if not found:
-        return None
-    _, opened, instance = min(found, key=lambda entry: entry[0])
-    return opened, instance
-
-
-def _fits(opened: FrameIndex, instance: Instance, given: events.Signal) -> bool:
-    if instance.wait_name != given.name or instance.wait_key != given.key:
-        return False
-    path = f"{opened.frame.path}.{instance.node}" if opened.frame.path else instance.node
-    return not given.path or given.path == path
-
-
-# -- operators -----------------------------------------------------------------------------------------------------------
-
-
-def _operate(step: Step, given: events.Operate) -> None:
-    if given.action in ("cancel", "terminate"):
-        return _cancel_execution(step, given)
-    frame = step.execution.frames.get(given.frame)
-    instance = frame.instances.get(given.node) if frame is not None else None
-    if instance is None or instance.visit != given.visit or instance.state != PARKED:
-        return step.emit(events.Late(frame=given.frame, node=given.node, visit=given.visit, what=given.action))
-    opened = step.index.frames[given.frame]
-    _ON_PARKED[given.action](step, opened, step.index.node(given.frame, given.node), instance, given)
-
-
-def _cancel_execution(step: Step, given: events.Operate) -> None:
-    root = step.index.frames.get("")
-    if root is None or step.execution.ended:
-        return
-    hard = given.action == "terminate"
-    who = f" by {given.by}" if given.by else ""
-    why = f": {given.reason}" if given.reason else ""
-    cause = f"cancelled{who}{why}"
-    standing = root.frame.departure
-    if standing is not None and (standing.hard or not hard):
-        return _end_drain(step, standing, cause, by=given.by)  # else a second cancel changes nothing (rule 38)
-    step.emit(events.Departing(kind="cancel", cause=cause, by=given.by, hard=hard))
-
-
-def _end_drain(step: Step, standing: Departure, cause: str, *, by: str = "", hard: bool = False) -> None:
-    """What still ran to its own end in a draining execution is stopped; the status stays that of the first departure (31)."""
-    if standing.kind == "drain":
-        step.emit(events.Departing(kind="fail", cause=cause, error=standing.error, by=by, hard=hard))
-
-
-def _retry_parked(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Operate) -> None:
-    """Try it again: with the same input under the same effect key, with changed input under a new one (rule 50)."""
-    generation = instance.generation + (given.value != events.NOTHING)
-    where: dict[str, Any] = {"frame": opened.frame.path, "node": instance.node, "visit": instance.visit}
-    if not instance.attempt:  # a pure or control node, or wrong parameters: there was no attempt, and it is entered again
-        place = Place(step, opened, node, instance.visit)
-        if given.value != events.NOTHING:
-            place.given = given.value
-        return step.enter(place)
-    step.emit(events.Unparked(**where, by=given.by, params=given.value, generation=generation))
-    again = reattempt(opened, instance)
-    if 0 < again.deadline_at <= step.at:  # a question was answered after the deadline: as much time again
-        again = msgspec.structs.replace(again, ready=step.at, deadline_at=step.at + again.deadline_at - again.ready)
-    step.emit(again)
-
-
-def _complete_parked(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Operate) -> None:
-    step.emit(
-        events.Done(
-            frame=opened.frame.path,
-            node=instance.node,
-            visit=instance.visit,
-            attempt=instance.attempt,
-            output=given.value,
-            finished=step.at,
-            by=given.by,
-        )
-    )
-
-
-def _fail_parked(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Operate) -> None:
-    error = instance.error if instance.error is not None else Failure(code="node.failed", title=given.reason)
-    fail(step, opened, node, error, attempt=instance.attempt, finished=step.at, may_retry=False, may_park=False)
-
-
-_ON_PARKED: dict[str, Callable[[Step, FrameIndex, NodePlan, Instance, events.Operate], None]] = {
-    "retry": _retry_parked,
-    "complete": _complete_parked,
-    "fail": _fail_parked,
 }
 
 
@@ -458,11 +442,31 @@ _ON_PARKED: dict[str, Callable[[Step, FrameIndex, NodePlan, Instance, events.Ope
 
 def _recovered(step: Step, given: events.Recovered) -> None:
     """Another home takes over: every attempt under way is lost, and asked for again (rule 52)."""
-    lost = list(running(step.execution, step.index))
+    lost = [each for each in running(step.execution, step.index) if not each[2].unasked]  # what was lost in this pause stays so
     for opened, node, _ in lost:
         look_ahead(step, opened, node)
     for opened, node, instance in lost:
         lose(step, opened, node, instance, crashed=given.crashed)
+    for opened, node, instance in waiting(step.execution, step.index):
+        command = command_of_wait(step.execution, opened, node, instance)
+        if command is not None:
+            step.commands.append(command)
+
+
+def _granted(step: Step, given: events.Granted) -> None:
+    """The lock that a node waits for is its own: it begins (rule 59)."""
+    opened = step.index.frames.get(given.frame)
+    instance = opened.frame.instances.get(given.node) if opened is not None else None
+    if instance is not None and instance.lock == given.key and instance.visit == given.visit:
+        return  # granted before
+    if (
+        opened is None or instance is None or instance.visit != given.visit or instance.state != WAITING
+        or instance.wait != "lock" or instance.wait_key != given.key
+    ):  # fmt: skip
+        return step.emit(events.Unlocked(frame=given.frame, node=given.node, visit=given.visit, key=given.key))
+    node = step.index.node(given.frame, given.node)
+    locked = events.Locked(frame=given.frame, node=given.node, visit=given.visit, key=given.key)
+    step.begin(Place(step, opened, node), locked)
 
 
 def _continue(step: Step, given: events.Continue) -> None:
@@ -478,6 +482,9 @@ def after_end(step: Step, given: AnyInput) -> None:
         step.emit(events.Late(frame=given.frame, node=given.node, visit=given.visit, what=given.action))
     elif isinstance(given, events.Signal):
         step.emit(events.Late(node="", what="signal"))
+    elif isinstance(given, events.ChildEnded):
+        token = given.token
+        step.emit(events.Late(frame=token.frame, node=token.node, visit=token.visit, attempt=token.attempt, what="child's end"))
 
 
 TAKE: dict[type[Any], Callable[[Step, Any], None]] = {
@@ -485,8 +492,11 @@ TAKE: dict[type[Any], Callable[[Step, Any], None]] = {
     events.Result: _result,
     events.Complete: _complete,
     events.Due: _due_input,
-    events.Signal: _signal,
-    events.Operate: _operate,
+    events.Signal: signals.signal,
+    events.Arrived: signals.event,
+    events.ChildEnded: children.ended,
+    events.Granted: _granted,
+    events.Operate: operators.operate,
     events.Recovered: _recovered,
     events.Continue: _continue,
 }
@@ -494,21 +504,26 @@ TAKE: dict[type[Any], Callable[[Step, Any], None]] = {
 
 _ORDER: dict[type[Any], int] = {events.Operate: 0, events.Recovered: 0, events.Start: 0, events.Continue: 1, events.Due: 3}
 _RESULTS = 2
+_TIMERS_OF_FRAMES = ("timeout", "departure", "scope", "attempt", "cleanup")
 
 
 def in_order(inputs: list[Any]) -> list[Any]:
     """Sort what has arrived as rule 2 wants it; within a kind the order of arrival stays, timers go by (due, path).
 
-    Before a step that was cut goes on, the workflow's timeout is taken, if it is due (rule 3).
+    Before a step that was cut goes on, the timeouts of the workflow and of frames that are due are taken (rule 3). A deadline
+    may be a container's, which might go on for ever without it: it is taken before, too, where no answer comes along.
     """
     if len(inputs) < 2:
         return inputs
-    cut = any(type(given) is events.Continue for given in inputs)
-    return sorted(inputs, key=lambda given: _rank(given, cut))
+    early: tuple[str, ...] = ()
+    if any(type(given) is events.Continue for given in inputs):
+        answered = any(type(given) not in _ORDER for given in inputs)
+        early = _TIMERS_OF_FRAMES if answered else (*_TIMERS_OF_FRAMES, "deadline")
+    return sorted(inputs, key=lambda given: _rank(given, early))
 
 
-def _rank(given: Any, cut: bool) -> tuple[Any, ...]:
+def _rank(given: Any, early: tuple[str, ...]) -> tuple[Any, ...]:
     kind = type(given)
     if kind is events.Due:
-        return (0 if cut and given.kind == "timeout" else 3, given.due, given.frame, given.node)
+        return (0 if given.kind in early else 3, given.due, given.frame, given.node)
     return (_ORDER.get(kind, _RESULTS), 0, "", "")

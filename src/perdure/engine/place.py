@@ -11,9 +11,10 @@ from msgspec import Raw
 from perdure.definition.plan import Edge, NodePlan
 from perdure.engine import events
 from perdure.engine.codec import INLINE_MAX, encode_value, handle_for
-from perdure.engine.execution import FAILED, FINAL, SKIPPED, SUCCEEDED, Instance
+from perdure.engine.edges import BROKEN, LIVE, resolution
+from perdure.engine.execution import FINAL, SUCCEEDED, Instance
 from perdure.engine.index import FrameIndex
-from perdure.engine.names import FrameNames
+from perdure.engine.names import FrameNames, edge_error
 from perdure.errors import Failure
 from perdure.expressions import (
     TASK_OPERATIONS,
@@ -31,9 +32,6 @@ from perdure.ids import instance_path
 
 if TYPE_CHECKING:
     from perdure.engine.machine import Step
-
-LIVE, DEAD, BROKEN = "live", "dead", "broken"
-_ALWAYS_ERROR_PORTS = ("error", "timeout")
 
 NO_PARAMS = Raw(encode_value({}))
 
@@ -60,35 +58,16 @@ def expression_failure(error: ExpressionError, where: str) -> Failure:
     )
 
 
-def error_ports(node: NodePlan) -> frozenset[str]:
-    """The ports that only a failure makes live."""
-    return frozenset((*_ALWAYS_ERROR_PORTS, *(caught.port for caught in node.catch)))
-
-
-def resolution(edge: Edge, source: NodePlan, instance: Instance, on_failure: str) -> str:
-    """How a final instance resolves one of its edges (rule 4; for an unhandled failure rule 13). Never stored."""
-    state = instance.state
-    if state == SUCCEEDED or (state == FAILED and instance.ports):
-        return LIVE if edge.port in instance.ports else DEAD
-    if state == FAILED:
-        if edge.port in error_ports(source):
-            return DEAD
-        return LIVE if on_failure == "ignore" else BROKEN
-    if state == SKIPPED and instance.broken:
-        return DEAD if edge.port in error_ports(source) else BROKEN
-    return DEAD
-
-
 class Place:
     """One node instance, now."""
 
     __slots__ = ("_draws", "_live", "_names", "given", "node", "opened", "step", "visit")
 
-    def __init__(self, step: Step, opened: FrameIndex, node: NodePlan, visit: int = 1) -> None:
+    def __init__(self, step: Step, opened: FrameIndex, node: NodePlan) -> None:
         self.step = step
         self.opened = opened
         self.node = node
-        self.visit = visit
+        self.visit = opened.frame.visit_of(node.id)
         self.given = events.NOTHING  # parameters by an operator, in place of those under `with:`
         self._names: FrameNames | None = None
         self._draws = 0
@@ -111,13 +90,10 @@ class Place:
         """What this node's expressions see."""
         if self._names is None:
             bound: dict[str, Any] = {}
-            if self.node.incoming:
+            if self.node.incoming or self.opened.frame.returned:
                 bound["incoming"] = self._incoming
                 bound["error"] = self._error
-            self._names = FrameNames(
-                self.step.execution, self.step.index, self.opened.frame, self.at,
-                self.path, bound,
-            )  # fmt: skip
+            self._names = FrameNames(self.step.execution, self.step.index, self.opened, self.at, self.path, bound)
         return self._names
 
     def live_edges(self) -> list[Edge]:
@@ -150,12 +126,11 @@ class Place:
         return self.opened.frame.instances[self.opened.scope.nodes[edge.source].id]
 
     def _error(self) -> Any:
-        """The failure whose edge led here (rule 10). Raises KeyError where none did."""
-        for edge in self.live_edges():
-            source = self._source(edge)
-            if source.state == FAILED and source.ports and source.error is not None:
-                return source.error.as_value()
-        raise KeyError("error")
+        """The failure whose edge led here (rule 10), else that of the handler around. Raises KeyError where there is none."""
+        try:
+            return edge_error(self.opened, self.node)
+        except KeyError:
+            return self.names().around("error")
 
     def _incoming(self) -> Any:
         live = self.live_edges()
@@ -200,18 +175,18 @@ class Place:
             raise NodeRefused(_wrong_type(name, "text", value))
         return value
 
-    def boolean(self, expression: Template | Expression, where: str) -> bool:
+    def boolean(self, expression: Template | Expression, where: str, names: Names | None = None) -> bool:
         """The value of a condition; anything but true or false fails the node (rule 7)."""
-        value = self.evaluate(expression, where)
+        value = self.evaluate(expression, where, names)
         if value is True or value is False:
             return value
         raise NodeRefused(_wrong_type(where, "true or false", value))
 
-    def duration(self, template: Template | None, where: str) -> int:
+    def duration(self, template: Template | None, where: str, names: Names | None = None) -> int:
         """A duration in microseconds; 0 where there is none."""
         if template is None:
             return 0
-        value = self.evaluate(template, where)
+        value = self.evaluate(template, where, names)
         try:
             return _duration(value)
         except (ValueError, TypeError, ExpressionError) as error:
@@ -240,19 +215,38 @@ class Place:
 
     def done(self, output: Any = None, ports: tuple[str, ...] = ("out",)) -> events.Done:
         """It succeeded, without an attempt."""
-        frame = self.opened.frame.path
-        at = self.at
-        return events.Done(
-            frame=frame, node=self.node.id, visit=self.visit, output=self.encoded(output), ports=ports, started=at, finished=at
-        )
+        return self.done_with(self.encoded(output), ports=ports)
 
-    def waiting(self, kind: str, **fields: Any) -> events.Waiting:
-        """It waits, and holds no slot; at most for its `timeout` and until its `deadline` (rules 43, 46)."""
-        timeout, deadline = self.duration(self.node.timeout, "timeout"), self.duration(self.node.deadline, "deadline")
+    def done_with(self, output: Raw, **fields: Any) -> events.Done:
+        """It succeeded with an output as the journal has it; a container's attempt began when it became ready."""
+        instance = self.instance()
+        began = instance.ready if instance is not None and instance.progress is not None and instance.ready else self.at
+        return events.Done(
+            frame=self.opened.frame.path, node=self.node.id, visit=self.visit, output=output, started=began, finished=self.at,
+            attempt=instance.attempt if instance is not None and instance.progress is not None else 0, **fields,
+        )  # fmt: skip
+
+    def waiting(self, kind: str, *, timed: bool = True, **fields: Any) -> events.Waiting:
+        """It waits, and holds no slot; at most until its `deadline`, and where it is `timed` for its `timeout` (43, 46)."""
         return events.Waiting(
             frame=self.opened.frame.path, node=self.node.id, visit=self.visit, kind=kind, **fields,
-            timeout_at=self.at + timeout if timeout else 0, deadline_at=self.at + deadline if deadline else 0,
+            timeout_at=self.after(self.node.timeout, "timeout") if timed else 0, deadline_at=self.deadline_at(),
         )  # fmt: skip
+
+    def after(self, template: Template | None, where: str, names: Names | None = None) -> int:
+        """When this duration from now on will be over, microseconds UTC; 0 where there is none."""
+        duration = self.duration(template, where, names)
+        return self.at + duration if duration else 0
+
+    def deadline_at(self) -> int:
+        """When all its attempts must be over (rule 43): from its becoming ready, which an earlier attempt or wait has noted."""
+        instance = self.instance()
+        return instance.deadline_at if instance is not None and instance.ready else self.after(self.node.deadline, "deadline")
+
+    def ready(self) -> int:
+        """When it became ready, microseconds UTC."""
+        instance = self.instance()
+        return instance.ready if instance is not None and instance.ready else self.at
 
 
 @lru_cache(8_192)

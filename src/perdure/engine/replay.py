@@ -45,7 +45,9 @@ class Replay:
             return f"the inputs before fact {row.first_seq} cannot be stepped again: {type(error).__name__}: {error}"
         if done.needs:
             return f"the inputs before fact {row.first_seq} cannot be stepped again without a large value that is not there"
-        if encode_row(done.taken, done.facts, not done.at_rest) == encode_row(body.inputs, body.facts, body.cut):
+        # A step that lacked a value is cut, though what it lacked may have led to nothing: then it comes to rest now.
+        cut = body.cut if done.at_rest else True
+        if encode_row(done.taken, done.facts, cut) == encode_row(body.inputs, body.facts, body.cut):
             return ""
         return f"from fact {row.first_seq} on, the recorded inputs give other facts today: {_first_difference(body, done)}"
 
@@ -68,12 +70,8 @@ def _first_difference(body: RowBody, done: Stepped) -> str:
             return f"{len(body.facts)} were recorded, {len(done.facts)} come out now"
         if msgspec.msgpack.encode(recorded) != msgspec.msgpack.encode(found):
             return f"fact {number + 1} of the step was {_shown(recorded)} and is now {_shown(found)}"
-    if body.cut == done.at_rest:
-        return (
-            "the step was cut short then and comes to rest now"
-            if body.cut
-            else "the step came to rest then and is cut short now"
-        )
+    if not body.cut and not done.at_rest:
+        return "the step came to rest then and is cut short now"
     return "the facts are the same, but the inputs are recorded otherwise"
 
 

@@ -25,6 +25,7 @@ from perdure.expressions.names import PlainNames as PlainNames
 from perdure.expressions.names import WithLocals as WithLocals
 from perdure.expressions.paths import find as find
 from perdure.expressions.paths import parse_path as parse_path
+from perdure.expressions.readings import paths_read as paths_read
 from perdure.expressions.templates import Computed as Computed
 from perdure.expressions.templates import Constant as Constant
 from perdure.expressions.templates import ListTemplate as ListTemplate

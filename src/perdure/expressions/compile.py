@@ -150,7 +150,7 @@ class Compiler:
                 self._refuse_dunder(base, base.attr)
                 at = self._fixed_offset if self._fixed_offset is not None else self._end(base) - len(base.attr)
             else:
-                key = _literal_key(base.slice)
+                key = literal_key(base.slice)
                 at = self.offset(base.slice)
                 if type(key) is int or type(key) is str:
                     self._checked(base.slice, key)
@@ -373,7 +373,7 @@ class Compiler:
             over = self.compile(generator.iter)
             costs.append((self.operations, self.touched))  # so far it is paid by the loop around, or by the expression
             self.operations, self.touched = 1, 0
-            slots = tuple(self._bind(target) for target in _targets(generator.target))
+            slots = tuple(self._bind(target) for target in targets_of(generator.target))
             conditions = tuple(self.compile(condition) for condition in generator.ifs)
             loops.append(comprehensions.Loop(over, slots, conditions, 0, 0, self.source, self.offset(generator.iter)))
         closures_of_parts = tuple(self.compile(part) for part in parts)
@@ -426,7 +426,7 @@ class Compiler:
         return ExpressionError(code, message, remedy, self.source, self.offset(node))
 
 
-def _literal_key(node: ast.expr) -> str | int | None:
+def literal_key(node: ast.expr) -> str | int | None:
     """The key, if it is written out: a string or an integer, also a negative one."""
     if isinstance(node, ast.Constant) and (type(node.value) is str or type(node.value) is int):
         return node.value
@@ -435,7 +435,8 @@ def _literal_key(node: ast.expr) -> str | int | None:
     return None
 
 
-def _targets(node: ast.expr) -> list[ast.expr]:
+def targets_of(node: ast.expr) -> list[ast.expr]:
+    """The variables that a comprehension binds by its `for`."""
     return list(node.elts) if isinstance(node, (ast.Tuple, ast.List)) and node.elts else [node]
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from perdure.clock import Clock
-from perdure.definition import Checked, closed_types, compile_plan, read_definition, restore
+from perdure.definition import Catalog, Checked, NodeSpec, closed_types, compile_plan, read_definition, restore
+from perdure.definition.fields import one_or_list
 from perdure.definition.plan import NodePlan, Plan, ScopePlan
-from perdure.engine.elements import ELEMENTS
-from perdure.errors import DefinitionRefused, Refused
+from perdure.engine.elements import ELEMENTS, SPECS
+from perdure.errors import DefinitionRefused, NotFound, Refused
 from perdure.nodes.work import Work
-from perdure.runtime.plans import Loaded, Plans, catalog_of, works_for
+from perdure.runtime.plans import Loaded, Plans, catalog_of, named_in, works_for
 from perdure.store.contract import TENANT, Definition, Store
 
 DEFINITION_BYTES_MAX = 16 << 20
@@ -114,8 +115,6 @@ def _refuse_a_path_that_is_no_text(origin: str) -> None:
 def refuse_what_cannot_run(plan: Plan) -> None:
     """Raises Refused that names every node which the format knows and the engine of this release does not run."""
     found = [f"settings.{key}: this release cannot keep to it." for key in plan.settings.rest if key in PROMISES]
-    if plan.settings.error_workflow:
-        found.append("settings.error_workflow: this release cannot start it.")
     found += [f"{path}: {reason}" for path, reason in _not_runnable(plan.root, frozenset(closed_types()) - ELEMENTS.keys())]
     if found:
         more = [f"… and {len(found) - NAMED_MAX} more"] if len(found) > NAMED_MAX else []
@@ -126,10 +125,6 @@ def refuse_what_cannot_run(plan: Plan) -> None:
 
 
 def _not_runnable(scope: ScopePlan, types: frozenset[str]) -> Iterator[tuple[str, str]]:
-    for variable in scope.variables.values():
-        if variable.merge not in (None, "last"):
-            path = f"{scope.path}.vars.{variable.name}" if scope.path else f"vars.{variable.name}"
-            yield path, f"`merge: {variable.merge}` cannot be done by this release; only `last` can."
     for node in scope.nodes:
         if node.disabled:
             continue
@@ -143,16 +138,104 @@ def _not_runnable(scope: ScopePlan, types: frozenset[str]) -> Iterator[tuple[str
 def _reasons(node: NodePlan, types: frozenset[str]) -> Iterator[str]:
     if node.type in types:
         yield f"`{node.type}` cannot be run by this release."
-    if node.again:
-        yield "`again` edges cannot be taken by this release."
     if node.cache is not None:
         yield "`cache` cannot be kept by this release."
     if node.runs_on is not None:
         yield "`runs_on` cannot be kept to by this release, which has one worker."
-    if node.options.get("buffer") is False:
-        yield "`buffer: false` cannot be kept to by this release."
-    if node.lock is not None:
-        yield "`lock` cannot be held by this release, and to run without it would break what it promises."
+
+
+async def plan_to_read(store: Store, digest: bytes, *, tenant: str = TENANT) -> Plan:
+    """The plan of a saved definition for those who only read it: work stands for itself, so no code of users is loaded.
+
+    Raises NotFound where the store has no such definition, Refused where this release cannot read it.
+    """
+    saved = await store.definition(digest, tenant=tenant)
+    if saved is None:
+        raise NotFound(
+            f"The store has no definition {digest.hex()[:12]}.", remedy="Was the store copied without its definitions?"
+        )
+    document = restore(saved.document)
+    lock = json.loads(saved.lock)
+    strangers = {name: _stand_in(name, version, document) for name, version in lock.items() if name not in SPECS}
+    return compile_plan(document, Catalog({**SPECS, **strangers}))
+
+
+def _stand_in(name: str, version: int, document: Any) -> NodeSpec:
+    """A node type that is known by its name alone: it has the ports that the definition leaves it by."""
+    ports = dict.fromkeys(("out", *_ports_used(name, document)))
+    return NodeSpec(name=name, title=name, kind="effect", version=version, ports=tuple(ports))
+
+
+def _ports_used(name: str, scope: Any) -> Iterator[str]:
+    """The ports by which edges leave the nodes of a type, but for those that failures make live."""
+    nodes = scope["nodes"]
+    own = {node_id: _error_ports(node) for node_id, node in nodes.items() if node.get("type") == name}
+    for node in nodes.values():
+        for entry in one_or_list(node.get("after") or []):
+            source, _, port = (entry["from"] if isinstance(entry, dict) else entry).partition(".")
+            if port and source in own and port not in own[source]:
+                yield port
+        for inner in _scopes_in(node):
+            yield from _ports_used(name, inner)
+
+
+def _error_ports(node: Mapping[str, Any]) -> set[str]:
+    """The ports of a node, as authored, that only a failure takes."""
+    caught = one_or_list(node.get("catch") or [])
+    return {"error", "timeout", *(entry["to"] for entry in caught if "to" in entry)}
+
+
+def _scopes_in(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The graphs inside of a node, as authored."""
+    handlers = one_or_list(node.get("catch") or [])
+    every = [node.get("body"), node.get("finally"), node.get("compensate"), *(node.get("branches") or {}).values()]
+    every += [handler.get("body") for handler in handlers]
+    return (scope for scope in every if isinstance(scope, dict) and "nodes" in scope)
+
+
+async def pinned(store: Store, plans: Plans, clock: Clock, read: Read, *, tenant: str = TENANT) -> dict[str, bytes]:
+    """The sub-workflows that a definition names, and those that these name: each with the digest it is pinned to (rule 40).
+
+    A file beside the definition that bears the workflow's name counts before what the store has, and is saved. Raises Refused
+    (`workflow.unknown`) where there is neither, with all that are missing, and DefinitionRefused for a file with faults.
+    """
+    found: dict[str, bytes] = {read.plan.name: bytes.fromhex(read.plan.digest)}
+    waiting = [(read.plan, read.origin)]
+    missing: list[str] = []
+    while waiting:
+        plan, origin = waiting.pop()
+        for name in named_in(plan):
+            if name in found or name in missing:
+                continue
+            named = await _newest(store, plans, clock, name, origin, tenant)
+            if named is None:
+                missing.append(name)
+            else:
+                found[name] = bytes.fromhex(named[0].digest)
+                waiting.append(named)
+    if missing:
+        raise Refused(
+            "\n".join(f"there is no workflow `{name}`: neither beside {plan_file(read)} nor in the store." for name in missing),
+            code="workflow.unknown", remedy="Save it with `perdure check --save FILE`, or put its file beside this one.",
+        )  # fmt: skip
+    return found if len(found) > 1 or read.plan.name in named_in(read.plan) else {}
+
+
+def plan_file(read: Read) -> str:
+    """The definition's file, as a person names it."""
+    return Path(read.origin).name if read.origin else read.plan.name
+
+
+async def _newest(store: Store, plans: Plans, clock: Clock, name: str, origin: str, tenant: str) -> tuple[Plan, str] | None:
+    """A workflow by its name: from the file beside the one that names it, else the newest in the store."""
+    folder = Path(origin).parent if origin else None
+    for suffix in (".yaml", ".yml", ".json"):
+        if folder is not None and (file := folder / f"{name}{suffix}").is_file():
+            read = read_file(file)
+            if read.plan.name == name:
+                return (await save(store, plans, clock, read, tenant=tenant)).plan, str(file.resolve())
+    saved = await store.definitions(name, tenant=tenant)
+    return ((await plans.get(saved[0].digest)).plan, saved[0].origin) if saved else None
 
 
 def ordered(document: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Executions: start, signal, cancel, operate, list, show. Only `start` needs a home; all else works from any process."""
+"""Executions: start, signal, operate, list, show. Only `start` needs a home; all else works from any process."""
 
 from __future__ import annotations
 
@@ -11,19 +11,28 @@ from msgspec import Raw
 
 from perdure.clock import Clock
 from perdure.definition.canonical import canonical
+from perdure.definition.plan import Plan
 from perdure.engine import events
-from perdure.engine.codec import INLINE_MAX, LEVEL, decode_row, decode_value, encode_value, handle_digest, handle_for
+from perdure.engine.codec import LEVEL, decode_row, decode_value, encode_value, handle_digest
 from perdure.engine.events import AnyFact, AnyInput, Token
-from perdure.engine.execution import PARKED, Execution, Instance, evolve
+from perdure.engine.evolution import evolve
+from perdure.engine.execution import Execution, Instance
 from perdure.engine.schemas import faults_of
 from perdure.errors import InputRefused, NotFound, Refused, StoreDamaged, StoreTooNew
-from perdure.expressions import ValueRefused, check_value
 from perdure.ids import ExecutionId, ExecutionIds, id_from_text, id_text, new_key
 from perdure.operations import definitions
+from perdure.operations.controls import parked_at, refuse_input_for, refuse_to_feed, waiting_at
 from perdure.operations.definitions import Read
-from perdure.runtime.home import Home, start_conflict
+from perdure.operations.paths import named, split_path
+from perdure.operations.values import checked, inline_or_handle, refuse_what_is_no_text
+from perdure.runtime.home import Home
+from perdure.runtime.hot import start_conflict
+from perdure.runtime.loading import definition_of, folded
+from perdure.runtime.plans import sources_of
 from perdure.store.contract import FIRST_FINAL, STATUS_NUMBER, STATUSES, TENANT, Blob, Message, Row, Start, Store
 
+NOBODY = ExecutionId(bytes(16))
+"""The receiver of a message until the execution is known that it is for."""
 ABBREVIATION_MIN = 4
 """Characters of an id's end that name an execution; fewer name many."""
 ABBREVIATED_AMONG = 1_000
@@ -31,10 +40,20 @@ ABBREVIATED_AMONG = 1_000
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """A start's answer. `existing`: the idempotency key had started it before."""
+    """A start's answer. `existing`: the idempotency key had started it before. `signalled`: the signal given with it is new."""
 
     execution: ExecutionId
     existing: bool
+    signalled: bool = False
+
+
+class FirstSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal that is given with a start. The same `id` twice is one signal; none given: each start brings its own."""
+
+    name: str
+    payload: Any = None
+    key: str = ""
+    id: str = ""
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,53 +91,80 @@ class Executions:
     # -- start --------------------------------------------------------------------------------------------------------
 
     async def start(
-        self, read: Read, input: Any = None, *, key: str = "", by: str = "", priority: int = 0, tenant: str = TENANT
-    ) -> Begun:
+        self, read: Read, input: Any = None, *, key: str = "", by: str = "", priority: int = 0, tenant: str = TENANT,
+        signal: FirstSignal | None = None,
+    ) -> Begun:  # fmt: skip
         """Start an execution of a checked definition; durable when this returns.
 
-        Raises DefinitionRefused, InputRefused, StartConflict, StoreError. Nothing is started then.
+        A `signal` is written in the same commit; where the key started the execution before, it is sent to that one.
+        Raises DefinitionRefused, InputRefused, StartConflict, StoreError; Refused for a signal to an execution that has ended.
+        Nothing is started then, and nothing sent.
         """
         assert self._home is not None, "to start an execution takes a home"
         plan = read.plan
         refuse_what_is_no_text(key=key, by=by)
-        body = self._checked(input, "input")
+        body = checked(input, "input", payload_max=self._payload_max)
         _refuse_what_does_not_fit(input, plan.input_schema)
+        first = self._first(signal, by) if signal is not None else None
         fingerprint = hashlib.sha256(canonical_input(input)).digest() if key else b""
         if key:
             keyed = await self._store.keyed(tenant, plan.name, key)
             if keyed is not None:
                 if keyed.fingerprint != fingerprint:
                     raise start_conflict(key, keyed.execution)
-                return Begun(execution=keyed.execution, existing=True)
+                return await self._begun_before(keyed.execution, first)
         loaded = await definitions.save(self._store, self._home.plans, self._clock, read, tenant=tenant)
+        children = await definitions.pinned(self._store, self._home.plans, self._clock, read, tenant=tenant)
         now = self._clock.now()
         execution = self._ids.new(now)
-        raw, blobs = _inline_or_handle(body)
+        raw, blobs = inline_or_handle(body)
         given = events.Start(
-            execution=execution, tenant=tenant, input=raw, key=key, by=by, priority=priority,
-            sources={name: work.spec.source for name, work in read.works.items() if work.spec.source and name in plan.lock},
+            execution=execution, tenant=tenant, input=raw, key=key, by=by, priority=priority, children=children,
+            sources=sources_of(plan, read.works),
         )  # fmt: skip
         start = Start(
             execution=execution, tenant=tenant, workflow=plan.name, digest=bytes.fromhex(plan.digest), created=now,
             priority=priority or plan.settings.priority, key=key, fingerprint=fingerprint,
         )  # fmt: skip
-        found = await self._home.start(start, given, loaded, blobs)
-        return Begun(execution=found, existing=found != execution)
+        messages = []
+        if first is not None:
+            message, more = first
+            messages, blobs = [msgspec.structs.replace(message, execution=execution, sender=execution)], {**blobs, **more}
+        found = await self._home.start(start, given, loaded, blobs, messages)
+        if found != execution:
+            return await self._begun_before(found, first)
+        return Begun(execution=execution, existing=False, signalled=first is not None)
 
-    def _checked(self, value: Any, what: str) -> bytes:
-        """The value in the journal's encoding. Raises InputRefused, naming what it is and the place in it."""
-        try:
-            check_value(value)
-        except ValueRefused as refused:
-            place = f"{what}.{refused.path}" if refused.path else what
-            raise InputRefused(f"{place}: {refused.message}", remedy="Give a value that JSON can hold.") from refused
-        body = encode_value(value)
-        if len(body) > self._payload_max:
-            raise InputRefused(
-                f"{what}: Expected at most {self._payload_max:,} bytes, but there are {len(body):,}.",
-                remedy="Keep large data in a file or an object store and pass where it lies.",
-            )
-        return body
+    def _first(self, signal: FirstSignal, by: str) -> tuple[Message, dict[bytes, bytes]]:
+        """The message that a first signal is, without its receiver; and the large value that it names."""
+        refuse_what_is_no_text(name=signal.name, key=signal.key, id=signal.id)
+        raw, blobs = inline_or_handle(checked(signal.payload, "payload", payload_max=self._payload_max))
+        identity = signal.id or new_key()
+        given = events.Signal(id=identity, name=signal.name, key=signal.key, payload=raw, by=by)
+        body = encode_value(given)
+        return Message(execution=NOBODY, source="signal", key=identity, at=self._clock.now(), body=body), blobs
+
+    async def _begun_before(self, execution: ExecutionId, first: tuple[Message, dict[bytes, bytes]] | None) -> Begun:
+        """The execution was there; a signal that was given with the start goes to it."""
+        if first is None:
+            return Begun(execution=execution, existing=True)
+        message, blobs = first
+        row = await self._row(execution)
+        if row.status >= FIRST_FINAL and await self._took_signal(execution, message.key):
+            return Begun(execution=execution, existing=True)
+        if blobs:
+            await self._store.save_blobs([Blob(tenant=row.tenant, digest=digest, body=body) for digest, body in blobs.items()])
+        new = await self._deliver(row, msgspec.structs.replace(message, execution=execution))
+        return Begun(execution=execution, existing=True, signalled=new)
+
+    async def _took_signal(self, execution: ExecutionId, identity: str) -> bool:
+        """Did a signal with this id reach an execution that has ended? Its journal knows; its inbox, where it was too late."""
+        if any(each.message.source == "signal" and each.message.key == identity for each in await self._store.inbox(execution)):
+            return True
+        async for moment in self.moments(execution):
+            if any(isinstance(given, events.Signal) and given.id == identity for given in moment.inputs):
+                return True
+        return False
 
     # -- messages to a running execution ------------------------------------------------------------------------------
 
@@ -132,24 +178,41 @@ class Executions:
         path: str = "",
         id: str = "",
         by: str = "",
+        to_all: bool = False,
+        ttl: int = 0,
     ) -> bool:
-        """Send a signal; False when one with this id was sent before. Raises NotFound, InputRefused, Refused (it has ended)."""
+        """Send a signal; False when one with this id was sent before. Raises InputRefused, Refused (it has ended), and NotFound
+        where there is no such execution, or no such path in it.
+
+        `to_all`: to all that wait for it now, and kept for nobody. `ttl`: microseconds that it is kept when nobody waits; 0: as
+        long as the execution lives. A `path` may name an open loop, which takes `add` and `close`.
+        """
         refuse_what_is_no_text(name=name, key=key, path=path, id=id)
+        if path:
+            named(await self.plan(await self._readable(execution)), path)  # else it would be kept for ever
+            refuse_to_feed(await self.state(execution), name, path)
         identity = id or new_key()
         raw = await self._kept(execution, payload, "payload")
-        given = events.Signal(id=identity, name=name, key=key, path=path, payload=raw, by=by)
+        given = events.Signal(id=identity, name=name, key=key, path=path, payload=raw, by=by, to_all=to_all, ttl=ttl)
         return await self._send(execution, "signal", identity, given)
 
     async def operate(
         self, execution: ExecutionId, action: str, *, path: str = "", value: Any = msgspec.UNSET, reason: str = "", by: str = ""
     ) -> bool:
-        """`cancel` or `terminate` an execution; `retry`, `complete` or `fail` one of its parked nodes, named by `path`."""
+        """An operator's control: `cancel`, `terminate`, `pause`, `resume` of an execution; `retry`, `complete`, `fail`, `skip`,
+        `reschedule` of the node at `path`. What the node is doing is not looked at: see `parked` and `waiting`.
+        """
         refuse_what_is_no_text(path=path, reason=reason)
         frame, node, visit = split_path(path) if path else ("", "", 1)
         what = "output" if action == "complete" else "input"
         raw = events.NOTHING if value is msgspec.UNSET else await self._kept(execution, value, what)
         given = events.Operate(action=action, by=by, reason=reason, frame=frame, node=node, visit=visit, value=raw)
         return await self._send(execution, "operator", new_key(), given)
+
+    async def asked(self, execution: ExecutionId) -> list[str]:
+        """What operators have asked of an execution that no step has taken in yet: their actions, in order."""
+        found = [msgspec.msgpack.decode(each.message.body, type=AnyInput) for each in await self._store.inbox(execution)]
+        return [given.action for given in found if isinstance(given, events.Operate)]
 
     async def complete(self, token: str, output: Any = None, *, error: Any = None, by: str = "") -> bool:
         """Answer for a deferred node by its token; False when it was answered before."""
@@ -159,7 +222,7 @@ class Executions:
 
     async def _kept(self, execution: ExecutionId, value: Any, what: str) -> Raw:
         """A value as the journal will have it; a large one is durable before anybody speaks of it."""
-        raw, blobs = _inline_or_handle(self._checked(value, what))
+        raw, blobs = inline_or_handle(checked(value, what, payload_max=self._payload_max))
         if blobs:
             row = await self._row(execution)
             await self._store.save_blobs([Blob(tenant=row.tenant, digest=digest, body=body) for digest, body in blobs.items()])
@@ -167,14 +230,16 @@ class Executions:
 
     async def _send(self, execution: ExecutionId, source: str, key: str, given: AnyInput) -> bool:
         row = await self._row(execution)
+        message = Message(execution=execution, source=source, key=key, at=self._clock.now(), body=encode_value(given))
+        return await self._deliver(row, message)
+
+    async def _deliver(self, row: Row, message: Message) -> bool:
         if row.status >= FIRST_FINAL:
             raise Refused(
-                f"{id_text(execution)} has ended ({STATUSES[row.status]}); nothing more reaches it.",
+                f"{id_text(row.execution)} has ended ({STATUSES[row.status]}); nothing more reaches it.",
                 code="execution.ended", remedy="Start it anew, or look at it with `perdure show`.",
             )  # fmt: skip
-        new = await self._store.send(
-            [Message(execution=execution, source=source, key=key, at=self._clock.now(), body=encode_value(given))]
-        )
+        new = await self._store.send([message])
         if self._home is not None:
             await self._home.take_messages()
         return new[0]
@@ -217,12 +282,7 @@ class Executions:
 
     async def show(self, execution: ExecutionId) -> Shown:
         """An execution's row, folded state and timeline. Raises NotFound, StoreTooNew."""
-        row = await self._row(execution)
-        if row.level > LEVEL:
-            raise StoreTooNew(
-                f"{id_text(execution)} was written at level {row.level}; this Perdure reads up to {LEVEL}.",
-                remedy="Upgrade this installation.",
-            )
+        row = await self._readable(execution)
         state = Execution()
         timeline = []
         async for moment in self.moments(execution):
@@ -231,6 +291,31 @@ class Executions:
             state.at = moment.at
             timeline.append(moment)
         return Shown(row=row, state=state, timeline=timeline)
+
+    async def state(self, execution: ExecutionId) -> Execution:
+        """An execution's folded state alone, which is quick also for a long one. Raises NotFound, StoreTooNew, StoreDamaged."""
+        await self._readable(execution)
+        try:
+            state, _ = await folded(self._store, execution)
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+            raise StoreDamaged(
+                f"The journal of {id_text(execution)} cannot be read: {error}",
+                remedy="`perdure verify` tells what else is damaged; restore the store from a backup.",
+            ) from error
+        return state
+
+    async def _readable(self, execution: ExecutionId) -> Row:
+        row = await self._row(execution)
+        if row.level > LEVEL:
+            raise StoreTooNew(
+                f"{id_text(execution)} was written at level {row.level}; this Perdure reads up to {LEVEL}.",
+                remedy="Upgrade this installation.",
+            )
+        return row
+
+    async def plan(self, row: Row) -> Plan:
+        """The plan that an execution follows, for those who only read it: no node type needs to be here. Raises NotFound."""
+        return await definitions.plan_to_read(self._store, await definition_of(self._store, row), tenant=row.tenant)
 
     async def moments(self, execution: ExecutionId, *, after: int = 0) -> AsyncIterator[Moment]:
         """The timeline, step by step, read in pages."""
@@ -249,15 +334,19 @@ class Executions:
             if len(rows) < 1_000:
                 return
 
-    async def parked(self, execution: ExecutionId, path: str) -> Instance:
-        """The parked node at this path. Raises NotFound where no node is parked there."""
-        frame, node, visit = split_path(path)
-        shown = await self.show(execution)
-        found = shown.state.frames.get(frame)
-        instance = found.instances.get(node) if found is not None else None
-        if instance is None or instance.visit != visit or instance.state != PARKED:
-            raise NotFound(f"No node is parked at {path!r}.", remedy="`perdure incidents` lists those that are.")
-        return instance
+    async def parked(self, execution: ExecutionId, path: str, *, with_input: bool = False) -> Instance:
+        """The parked node at this path. Raises NotFound where no node is parked there.
+
+        `with_input`: it is to be retried with other parameters; raises Refused where it would not read them.
+        """
+        found = parked_at(await self.state(execution), path)
+        if with_input:
+            refuse_input_for(await self.plan(await self._row(execution)), path)
+        return found
+
+    async def waiting(self, execution: ExecutionId, path: str, action: str) -> Instance:
+        """What waits at this path, for `skip` or `reschedule`. Raises NotFound where nothing waits there, Refused otherwise."""
+        return waiting_at(await self.state(execution), path, action)
 
     async def value(self, row: Row, raw: Raw) -> Any:
         """A value as the journal has it, decoded, wherever its bytes lie."""
@@ -280,17 +369,6 @@ class Executions:
         return row
 
 
-def refuse_what_is_no_text(**texts: str) -> None:
-    """Raises InputRefused for the first text that cannot be kept: a lone surrogate, as bytes of another encoding become."""
-    for name, text in texts.items():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputRefused(
-                f"{name}: Expected a text in UTF-8, but {text!r} is none.", remedy="Write it in UTF-8."
-            ) from error
-
-
 def _refuse_what_does_not_fit(input: Any, schema: Any) -> None:
     faults = faults_of(schema, input) if schema else ()
     if faults:
@@ -302,20 +380,6 @@ def _refuse_what_does_not_fit(input: Any, schema: Any) -> None:
 def canonical_input(input: Any) -> bytes:
     """What two starts with the same key must have in common (rule 55): the input, however its keys were ordered."""
     return canonical({"input": input})
-
-
-def _inline_or_handle(body: bytes) -> tuple[Raw, dict[bytes, bytes]]:
-    if len(body) <= INLINE_MAX:
-        return Raw(body), {}
-    handle, digest = handle_for(body)
-    return handle, {digest: body}
-
-
-def split_path(path: str) -> tuple[str, str, int]:
-    """`orders[3].poll#2` → (`orders[3]`, `poll`, 2)."""
-    frame, _, last = path.rpartition(".")
-    node, _, visit = last.partition("#")
-    return frame, node, int(visit) if visit.isascii() and visit.isdigit() else 1
 
 
 def read_token(text: str) -> tuple[ExecutionId, Token]:

@@ -36,10 +36,12 @@ class Journaled(Protocol):
 
 _NO_VALUES: Mapping[bytes, Any] = {}
 _TIMES = frozenset(
-    ("at", "due", "started", "finished", "ready", "deadline_at", "timeout_at", "soft_timeout_at")
+    ("at", "due", "started", "finished", "ready", "deadline_at", "timeout_at", "soft_timeout_at", "cleanup_at", "until")
 )  # microseconds UTC
-_DURATIONS = frozenset(("timeout", "queue_timeout", "heartbeat", "grace"))  # microseconds
-_IDS = frozenset(("execution", "parent"))
+_DURATIONS = frozenset(("timeout", "queue_timeout", "heartbeat", "grace", "ttl", "every", "shift"))  # microseconds
+_IDS = frozenset(("execution", "parent", "child"))
+_OF_OTHERS = (events.Spawned, events.Detached)
+"""Facts whose `execution` is another one than whose fact it is: told as `child`."""
 _ALWAYS = frozenset(("output", "status", "outcome", "crashed"))  # said also where they have their defaults
 _PLACE = frozenset(("frame", "node", "visit"))  # said as one path
 
@@ -56,24 +58,27 @@ def fact_object(fact: AnyFact, values: Mapping[bytes, Any] = _NO_VALUES) -> dict
     Large values are `{"$blob": digest, "size": bytes}`, unless `values` has them by digest.
     """
     found: dict[str, Any] = {"fact": name_of(fact)}
-    if isinstance(fact, events.InstanceFact | events.Emitted | events.Late):
-        found["node"] = instance_path(fact.frame, fact.node, fact.visit)
-    elif isinstance(fact, events.VariableSet):
-        found["frame"] = fact.frame
-        if fact.node:
-            found["node"] = fact.node
-    elif isinstance(fact, events.Departing):
-        found["frame"] = fact.frame
-    return found | _fields(fact, values)
+    return found | _place(fact) | _fields(fact, values)
+
+
+def _place(fact: Any) -> dict[str, str]:
+    """Where something happened: the path of an instance, or of a frame."""
+    if isinstance(fact, events.VariableSet):
+        return {"frame": fact.frame, "node": fact.node} if fact.node else {"frame": fact.frame}
+    if hasattr(fact, "node"):
+        return {"node": instance_path(fact.frame, fact.node, getattr(fact, "visit", 1))}
+    return {"frame": fact.frame} if hasattr(fact, "frame") else {}
 
 
 def input_object(given: AnyInput, values: Mapping[bytes, Any] = _NO_VALUES) -> dict[str, Any]:
     """An input as a plain object, in the manner of `fact_object`."""
     found: dict[str, Any] = {"type": name_of(given)}
-    if isinstance(given, events.Result | events.Complete):
+    if isinstance(given, events.Result | events.Complete | events.ChildEnded):
         found["node"], found["attempt"] = path_of(given.token), given.token.attempt
-    elif isinstance(given, events.Due | events.Operate) and given.node:
+    elif isinstance(given, events.Due | events.Operate | events.Granted) and given.node:
         found["node"] = instance_path(given.frame, given.node, given.visit)
+    elif isinstance(given, events.Due) and given.frame:
+        found["frame"] = given.frame
     found |= _fields(given, values)
     if isinstance(given, events.Result):
         found.pop("fact", None)
@@ -123,11 +128,11 @@ def _fields(record: Any, values: Mapping[bytes, Any]) -> dict[str, Any]:
     found = {}
     for about in _fields_of(record.__class__):
         value = getattr(record, about.name)
-        if about.name in _PLACE or isinstance(value, Token):
+        if about.name in _PLACE or about.name == "token":
             continue
         if about.name not in _ALWAYS and _is_default(about, value):
             continue
-        said = "child" if isinstance(record, events.Spawned) and about.name == "execution" else about.name
+        said = "child" if isinstance(record, _OF_OTHERS) and about.name == "execution" else about.name
         found[said] = _plain(about.name, value, values)
     return found
 
@@ -155,8 +160,14 @@ def _plain(name: str, value: Any, values: Mapping[bytes, Any]) -> Any:
         return id_text(ExecutionId(value)) if name in _IDS else value.hex()
     if isinstance(value, Failure):
         return value.as_value()
-    if name in _TIMES and value:
+    if isinstance(value, Token):
+        return path_of(value)
+    if name == "children":
+        return {workflow: digest.hex() for workflow, digest in value.items()}
+    if name in _TIMES and value and type(value) is int:
         return time_text(value)
     if name in _DURATIONS:
         return format_duration(value)
+    if isinstance(value, tuple):
+        return list(value)
     return msgspec.to_builtins(value)

@@ -11,7 +11,8 @@ import msgspec
 from perdure.definition import digest_of, restore
 from perdure.engine.codec import FOLD, LEVEL, decode_row, decode_snapshot, decode_value, encode_snapshot
 from perdure.engine.events import RowBody
-from perdure.engine.execution import BACKOFF, PARKED, RUNNING, WAITING, Execution, evolve
+from perdure.engine.evolution import evolve
+from perdure.engine.execution import BACKOFF, PARKED, RUNNING, WAITING, Execution
 from perdure.engine.replay import Recorded, Replay
 from perdure.errors import PerdureError
 from perdure.ids import ExecutionId
@@ -222,6 +223,8 @@ class Folded:
             return state.status
         if not state.frames:
             return STATUSES[0]
+        if state.paused_at:
+            return "paused"
         if state.frames[""].departure is not None:
             return "closing"
         active = {instance.state for _, instance in state.instances()}

@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from perdure.clock import MICROSECONDS, Clock
 from perdure.engine.codec import INLINE_MAX, decode_value, encode_value, handle_digest, handle_for
-from perdure.engine.commands import Command, Evaluate, Run, Stop
+from perdure.engine.commands import Evaluate, Run, Stop
 from perdure.engine.events import NOTHING, Result, Token
 from perdure.errors import Failure
 from perdure.expressions import ValueRefused, check_value
@@ -139,7 +139,7 @@ class Attempts:
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
-    def carry_out(self, asking: Asking, command: Command) -> None:
+    def carry_out(self, asking: Asking, command: Run | Evaluate | Stop) -> None:
         """Do what a step asked for, once the step is durable."""
         if type(command) is Stop:
             attempt = self._attempts.get((asking.id, command.token))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,15 +16,17 @@ import msgspec
 from perdure.clock import Clock
 from perdure.engine import events
 from perdure.engine.codec import FOLD, LEVEL, decode_value, encode_row, encode_snapshot, handle_digest
+from perdure.engine.commands import Evaluate, Run, Stop
 from perdure.engine.events import AnyFact, AnyInput
 from perdure.engine.execution import Execution
 from perdure.engine.inputs import in_order
 from perdure.engine.machine import Stepped, step
-from perdure.errors import PerdureError, Refused, StartConflict, StoreBusy, StoreDamaged, StoreError
+from perdure.errors import PerdureError, Refused, StoreBusy, StoreDamaged, StoreError
 from perdure.ids import ExecutionId, id_text
 from perdure.runtime.alarms import Alarms
 from perdure.runtime.attempts import Attempts, Ended
-from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, Outcome, settle, status_number
+from perdure.runtime.errands import Errands
+from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, Outcome, carry_subscriptions, settle, start_conflict, status_number
 from perdure.runtime.loading import definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
 from perdure.runtime.plans import Loaded, Plans
@@ -75,6 +77,7 @@ class Home:
         self._turning = False
         self._busy = 0  # commits in a row that found the store locked
         self.attempts = attempts(blob=self._blob, report=self._report)
+        self._errands = Errands(store=store, plans=plans, clock=clock, home=self, background=self._background)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -102,14 +105,18 @@ class Home:
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    async def start(self, start: Start, given: events.Start, loaded: Loaded, blobs: dict[bytes, bytes]) -> ExecutionId:
+    async def start(
+        self, start: Start, given: events.Start, loaded: Loaded, blobs: dict[bytes, bytes], messages: Sequence[Message] = ()
+    ) -> ExecutionId:
         """Start an execution; its id once that is durable. With an idempotency key: of the one that was there before.
 
+        `messages` for it are written in the same commit; not at all where it was there before.
         Raises StartConflict (rule 55), StoreError.
         """
         self._check()
         hot = Hot(start.execution, start.tenant, start.workflow, loaded, 1, self._resident)
         hot.start = msgspec.structs.replace(start, home=self.worker)
+        hot.enclosed = messages
         hot.blobs.update(blobs)
         hot.future = asyncio.get_running_loop().create_future()
         hot.inputs.append((given, 0))
@@ -151,6 +158,10 @@ class Home:
         hot.inputs.append((given, position))
         self._touch(hot)
         return True
+
+    def has(self, execution: ExecutionId) -> bool:
+        """Is the execution hot here?"""
+        return execution in self._hot
 
     def state(self, execution: ExecutionId) -> Execution | None:
         """The state of a hot execution; may run ahead of the disk, so for tests and progress only, never for answers."""
@@ -244,6 +255,9 @@ class Home:
             await self._commit_failed(stepped, error)
             return
         self._busy = 0
+        self._errands.unlocked(batch.unlocks)
+        if any(message.execution in self._hot for message in batch.messages):
+            self._background(self.take_messages())
         fenced = committed.fenced if committed is not None else frozenset()
         duplicates = committed.duplicates if committed is not None else frozenset()
         for hot, done, taking in stepped:
@@ -285,8 +299,10 @@ class Home:
             follow = CARRIED_BY_COMMIT.get(type(fact))
             if follow is not None:
                 follow(hot, fact, at, batch)
+        carry_subscriptions(hot, batch)
         if hot.start is not None:
             batch.starts.append(hot.start)
+            batch.messages.extend(hot.enclosed)
         batch.turns.append(turn)
         if done.blobs:
             self._keep(hot, done.blobs)
@@ -301,7 +317,7 @@ class Home:
         """Ended, or only waiting for long enough: then it is a row with a wake time, not memory."""
         if hot.execution.ended:
             return True
-        if not done.at_rest or hot.inputs or hot.index.running or not self._adopts:
+        if not done.at_rest or hot.inputs or hot.index.running or hot.errands or done.commands or not self._adopts:
             return False
         return due is None or due - at > self._settings.evict_after
 
@@ -314,7 +330,10 @@ class Home:
             hot.future.set_result(hot.id)
             hot.future = None
         for command in done.commands:
-            self.attempts.carry_out(hot, command)
+            if isinstance(command, Run | Evaluate | Stop):
+                self.attempts.carry_out(hot, command)
+            else:
+                self._errands.run(hot, command)
         if done.facts and self._observers:
             for observer in self._observers:
                 observer(hot.id, execution.at, done.facts)
@@ -474,7 +493,7 @@ class Home:
             return
         if hot.execution.seq:
             # A claimed row names the home before: none when that one let it go in good order.
-            hot.inputs.insert(0, (events.Recovered(crashed=row.home != "", worker=self.worker), 0))
+            hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker))
             hot.note(hot.index.take_due(hot.execution, self._clock.now()))
         self._touch(hot)
 
@@ -529,6 +548,7 @@ class Home:
         try:
             if await self._store.changed():
                 await self.take_messages()
+                await self._errands.look_for_locks()
             if self._adopts and not self._closing:
                 await self.take()
                 await self._release_held()
@@ -574,10 +594,3 @@ class Home:
             self._touch(hot)
         else:
             self._arm(hot)
-
-
-def start_conflict(key: str, execution: ExecutionId) -> StartConflict:
-    return StartConflict(
-        f"The idempotency key {key!r} started {id_text(execution)} before, with another payload.",
-        remedy="Use a new key for a new request; repeat a request with exactly its first payload.",
-    )

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from perdure.engine import events
 from perdure.engine.codec import encode_value
 from perdure.engine.events import AnyInput
-from perdure.engine.execution import Execution
+from perdure.engine.execution import WAITING, Execution
 from perdure.engine.index import Index
-from perdure.ids import ExecutionId, id_text
+from perdure.errors import StartConflict
+from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.runtime.plans import Loaded
 from perdure.runtime.resident import Resident
-from perdure.store.contract import STATUS_NUMBER, Batch, Event, Message, Start
+from perdure.store.contract import STATUS_NUMBER, Batch, Event, LockClaim, Message, Start, Subscription
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +36,9 @@ class Hot:
     __slots__ = (
         "armed",
         "blobs",
+        "enclosed",
         "epoch",
+        "errands",
         "execution",
         "future",
         "id",
@@ -44,6 +48,7 @@ class Hot:
         "loaded",
         "snapshot_seq",
         "start",
+        "subscribed",
         "tenant",
         "text",
         "workflow",
@@ -65,15 +70,25 @@ class Hot:
         self.inputs: list[tuple[AnyInput, int]] = []
         self.blobs: dict[bytes, bytes] = {}
         self.start: Start | None = None  # its row is not written yet
+        self.enclosed: Sequence[Message] = ()  # messages for it that its start brings along
         self.future: asyncio.Future[ExecutionId] | None = None  # of whoever starts it
         self.snapshot_seq = 0
         self.armed = 0  # the due time that its entry among the home's timers is for
         self.leaving = False  # the turn being written lets it go
+        self.errands = 0  # that are being run for it
+        self.subscribed: frozenset[str] = frozenset()  # types of events that the store sends it messages of
 
     def begin_anew(self, execution: Execution, resident: Resident) -> None:
         """Forget the state in memory for one that was folded from the disk."""
         self.execution = execution
         self.index = Index.rebuilt(self.loaded.plan, execution, resident)
+        self.subscribed = frozenset(self.index.events)
+
+    def recover(self, recovered: events.Recovered) -> None:
+        """A takeover is stepped before all that has arrived, but for a pause: else what it asks for again would start in it."""
+        asked = [(place, given) for place, (given, _) in enumerate(self.inputs) if isinstance(given, events.Operate)]
+        after_pause = asked[0][0] + 1 if asked and asked[0][1].action == "pause" else 0
+        self.inputs.insert(after_pause, (recovered, 0))
 
     def note(self, due: list[events.Due]) -> None:
         """Timers that came due are inputs like others."""
@@ -89,6 +104,14 @@ def settle(futures: Iterable[asyncio.Future[Outcome]], hot: Hot, output: Any) ->
             future.set_result(outcome)
 
 
+def start_conflict(key: str, execution: ExecutionId) -> StartConflict:
+    """The key of this start stands for another request (rule 55)."""
+    return StartConflict(
+        f"The idempotency key {key!r} started {id_text(execution)} before, with another payload.",
+        remedy="Use a new key for a new request; repeat a request with exactly its first payload.",
+    )
+
+
 def status_number(execution: Execution, index: Index) -> int:
     """What the execution's row says (rule 1)."""
     if execution.ended:
@@ -96,6 +119,8 @@ def status_number(execution: Execution, index: Index) -> int:
     root = execution.frames.get("")
     if root is None:
         return STATUS_NUMBER["queued"]
+    if execution.paused_at:
+        return STATUS_NUMBER["paused"]
     if root.departure is not None:
         return STATUS_NUMBER["closing"]
     if index.running or index.ready:
@@ -116,8 +141,61 @@ def _carry_event(hot: Hot, fact: events.Emitted, at: int, batch: Batch) -> None:
             at=at,
             execution=hot.id,
             body=bytes(fact.data),
+            notice=notice_of(fact.id, fact.type, f"/executions/{id_text(hot.id)}", fact.subject, at, fact.data),
         )
     )
+
+
+def notice_of(id: str, type: str, source: str, subject: str, at: int, data: Raw) -> bytes:
+    """The message that those get who wait for an event: the input they step."""
+    return encode_value(events.Arrived(id=id, type=type, source=source, subject=subject, at=at, data=data))
+
+
+def _carry_end(hot: Hot, fact: events.Ended, at: int, batch: Batch) -> None:
+    """Whoever waits for the end is told; children that nobody waits for any more are asked to end too (rule 41)."""
+    execution = hot.execution
+    if execution.awaited is not None:
+        given = events.ChildEnded(
+            token=execution.awaited, child=hot.id, status=fact.status, output=fact.output, error=fact.error
+        )
+        batch.messages.append(
+            Message(
+                execution=ExecutionId(execution.parent), source="child", key=hot.text, at=at, body=encode_value(given),
+                sender=hot.id,
+            )
+        )  # fmt: skip
+    for child, action in _left_behind(hot):
+        order = events.Operate(action=action, by=f"execution:{hot.text}", reason="its parent has ended")
+        batch.messages.append(
+            Message(
+                execution=child, source="operator", key="parent:end", at=at, body=encode_value(order), sender=hot.id
+            )
+        )  # fmt: skip
+
+
+def _left_behind(hot: Hot) -> Iterator[tuple[ExecutionId, str]]:
+    for detached in hot.execution.detached:
+        yield ExecutionId(detached.execution), detached.on_parent_close
+    for frame, instance in hot.execution.instances():
+        if instance.state == WAITING and instance.wait == "child" and instance.progress is not None:
+            node = hot.index.node(frame.path, instance.node)
+            if node.options["wait"] and node.options["on_cancel"] == "cancel":
+                yield ExecutionId(instance.progress.child), "terminate"
+
+
+def _carry_unlocked(hot: Hot, fact: events.Unlocked, at: int, batch: Batch) -> None:
+    path = instance_path(fact.frame, fact.node, fact.visit)
+    batch.unlocks.append(LockClaim(tenant=hot.tenant, key=fact.key, execution=hot.id, path=path))
+
+
+def carry_subscriptions(hot: Hot, batch: Batch) -> None:
+    """What the execution waits for now, and what no longer, by types of events."""
+    wanted = frozenset(hot.index.events) if not hot.execution.ended else frozenset()
+    if wanted == hot.subscribed:
+        return
+    batch.subscriptions += [Subscription(tenant=hot.tenant, type=each, execution=hot.id) for each in wanted - hot.subscribed]
+    batch.unsubscriptions += [Subscription(tenant=hot.tenant, type=each, execution=hot.id) for each in hot.subscribed - wanted]
+    hot.subscribed = wanted
 
 
 def _carry_spawned(hot: Hot, fact: events.Spawned, at: int, batch: Batch) -> None:
@@ -144,5 +222,7 @@ def _carry_spawned(hot: Hot, fact: events.Spawned, at: int, batch: Batch) -> Non
 CARRIED_BY_COMMIT: dict[type[Any], Callable[[Hot, Any, int, Batch], None]] = {
     events.Emitted: _carry_event,
     events.Spawned: _carry_spawned,
+    events.Ended: _carry_end,
+    events.Unlocked: _carry_unlocked,
 }
 """Facts whose consequence outside the execution is written in the same commit."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from perdure.engine.codec import FOLD, decode_row, decode_snapshot
-from perdure.engine.execution import Execution, evolve
+from perdure.engine.evolution import evolve
+from perdure.engine.execution import Execution
 from perdure.errors import NotFound
 from perdure.ids import ExecutionId
 from perdure.store.contract import Row, Store

@@ -12,6 +12,7 @@ from perdure.definition.plan import Plan
 from perdure.definition.spec import Catalog
 from perdure.engine.elements import SPECS
 from perdure.errors import NotFound, Refused
+from perdure.expressions import Constant
 from perdure.nodes.discovery import discover, file_beside
 from perdure.nodes.work import Work
 from perdure.store.contract import Store
@@ -37,6 +38,33 @@ def works_for(origin: str, files: tuple[str, ...] = ()) -> dict[str, Work]:
 def catalog_of(works: Mapping[str, Work]) -> Catalog:
     """The catalogue that a definition is checked against: the closed set and this work."""
     return Catalog({**SPECS, **{name: work.spec for name, work in works.items()}})
+
+
+def sources_of(plan: Plan, works: Mapping[str, Work]) -> dict[str, str]:
+    """The module digests of the users' nodes that a plan may call (day-one 10)."""
+    return {name: work.spec.source for name, work in works.items() if work.spec.source and name in plan.lock}
+
+
+def named_in(plan: Plan) -> list[str]:
+    """The workflows that a plan's sub-workflows name, where the name is written out and the version pinned (rule 40)."""
+    found: dict[str, None] = {}
+    for scope in plan.scopes.values():
+        for node in scope.nodes:
+            name = node.keys.get("workflow") if node.type == "subworkflow" else None
+            if isinstance(name, Constant) and isinstance(name.value, str) and node.options["version"] == "pinned":
+                found[name.value] = None
+    return list(found)
+
+
+async def pinned_for(store: Store, plan: Plan, tenant: str) -> dict[str, bytes]:
+    """The newest definition of each workflow that a plan names, as far as the store has one."""
+    found: dict[str, bytes] = {}
+    for name in named_in(plan):
+        if name == plan.name:
+            found[name] = bytes.fromhex(plan.digest)
+        elif saved := await store.definitions(name, tenant=tenant):
+            found[name] = saved[0].digest
+    return found
 
 
 class Plans:

@@ -20,6 +20,7 @@ from perdure.store.contract import (
     Event,
     JournalRow,
     KeyedStart,
+    LockClaim,
     Message,
     Row,
     Snapshot,
@@ -139,10 +140,29 @@ class FaultyStore:
     async def blobs(self, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         return await self._call("blobs", lambda: self.store.blobs(tenant, digests))
 
+    async def publish(self, events: Sequence[Event]) -> list[bool]:
+        return await self._call("publish", lambda: self.store.publish(events))
+
     async def events(
-        self, *, tenant: str = TENANT, type: str | None = None, after: int = 0, limit: int = 100
+        self,
+        *,
+        tenant: str = TENANT,
+        type: str | None = None,
+        after: int = 0,
+        since: int = 0,
+        limit: int = 100,
+        latest: bool = False,
     ) -> list[tuple[int, Event]]:
-        return await self._call("events", lambda: self.store.events(tenant=tenant, type=type, after=after, limit=limit))
+        return await self._call(
+            "events",
+            lambda: self.store.events(tenant=tenant, type=type, after=after, since=since, limit=limit, latest=latest),
+        )
+
+    async def acquire(self, claims: Sequence[LockClaim]) -> list[bool]:
+        return await self._call("acquire", lambda: self.store.acquire(claims))
+
+    async def holder(self, tenant: str, key: str) -> tuple[ExecutionId, str] | None:
+        return await self._call("holder", lambda: self.store.holder(tenant, key))
 
     async def register(self, worker: str, *, now: int, level: int) -> None:
         await self._call("register", lambda: self.store.register(worker, now=now, level=level))

@@ -144,6 +144,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     at: int
     life: int
+    execution: str = ""
 
 
 class Ledger:
@@ -192,7 +193,10 @@ class _Scripts:
 
     async def act(self, params: dict[str, Any], context: Context) -> Any:
         ledger = self._world.ledger
-        sent = Sent(key=context.key, path=context.path, attempt=context.attempt, at=self._world.clock.now(), life=self._life)
+        sent = Sent(
+            key=context.key, path=context.path, attempt=context.attempt, at=self._world.clock.now(), life=self._life,
+            execution=context.execution,
+        )  # fmt: skip
         ledger.sent.append(sent)
         ledger.running.append(sent)
         ledger.running_most = max(ledger.running_most, len(ledger.running))

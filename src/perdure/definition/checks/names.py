@@ -120,6 +120,10 @@ def _bound_by_view(site: Site, node: Node) -> frozenset[str]:
         return frozenset({"item", "index"})
     if site.view == "fold":
         return frozenset({"item", "index", "carry"})
+    if site.view == "outside" and site.scope.kind == "loop":
+        return _loop_names(node)  # the first values of an iteration's variables
+    if site.view == "outside" and site.scope.kind == "compensate":
+        return frozenset({"self"})
     if site.view in ("before", "after"):
         return _loop_names(node) if node.type in LOOPS else frozenset()
     if site.view == "join":
@@ -167,6 +171,8 @@ def _looks(site: Site) -> Iterator[tuple[Scope, Node | None]]:
         for inner in node.scopes.values():
             if inner.kind == "loop":
                 yield inner, None
+    if site.view == "catch" and node is not None and node.type == "try" and "body" in node.scopes:
+        yield node.scopes["body"], None
     yield scope, None if site.view in ("output", "scope", "join") or node is None else node
     while scope.outer is not None:
         container = scope.outer

@@ -12,16 +12,15 @@ from perdure.engine.place import Place
 def enter(place: Place) -> Iterator[AnyFact]:
     node = place.node
     params = place.params()
-    deadline = place.duration(node.deadline, "deadline")
     yield events.Scheduled(
         frame=place.opened.frame.path,
         node=node.id,
         visit=place.visit,
         params=params,
-        ready=place.at,
+        ready=place.ready(),
         timeout=place.duration(node.timeout, "timeout"),
         queue_timeout=place.duration(node.queue_timeout, "queue_timeout"),
         heartbeat=place.duration(node.heartbeat, "heartbeat"),
         grace=place.duration(node.grace, "grace"),
-        deadline_at=place.at + deadline if deadline else 0,
+        deadline_at=place.deadline_at(),
     )

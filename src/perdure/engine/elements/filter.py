@@ -15,7 +15,9 @@ SPEC = NodeSpec(
     kind="pure",
     group="data",
     summary="Keeps the items for which `where` is true.",
-    description="`over` is a list, or an object (then items are `{key, value}`); `where` sees `item` and `index`. Order stays.",
+    description=(
+        "`over` is a list, or an object (then items are `{key, value}`); `where` sees `item` and `index`. Order stays."
+    ),
     repeatable=True,
     output={"type": "array"},
     examples=(

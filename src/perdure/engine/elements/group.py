@@ -16,8 +16,8 @@ SPEC = NodeSpec(
     group="data",
     summary="Gathers the items of a list by a key.",
     description=(
-        "The output is an object: each key with the list of its items, keys in the order they first appear. `by` gives a text, "
-        "a whole number, true or false, or null; all but texts are written as JSON."
+        "The output is an object: each key with the list of its items, keys in the order they first appear. `by` gives a "
+        "text, a whole number, true or false, or null; all but texts are written as JSON."
     ),
     repeatable=True,
     output={"type": "object"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from perdure.definition.spec import Example, NodeSpec
-from perdure.engine import events
+from perdure.engine.containers import depart
+from perdure.engine.elements.exit_ import leave_scope
 from perdure.engine.events import AnyFact
 from perdure.engine.place import Place
 
@@ -15,7 +16,10 @@ SPEC = NodeSpec(
     kind="control",
     group="control",
     summary="Ends the workflow with a value.",
-    description="What is still under way is cancelled. `value` replaces the workflow's `output`.",
+    description=(
+        "What is still under way is cancelled, and each `finally` on the way out runs. `value` replaces the workflow's "
+        "`output`. `from: scope` ends only the nearest scope, as `exit` does."
+    ),
     examples=(
         Example(
             title="Leave early",
@@ -36,6 +40,9 @@ SPEC = NodeSpec(
 
 
 def enter(place: Place) -> Iterator[AnyFact]:
+    if place.node.options["from"] == "scope":
+        yield from leave_scope(place, "returned")
+        return
     value = place.encoded(place.key("value"))
     yield place.done()
-    yield events.Departing(frame="", kind="return", cause=f"`{place.node.id}` returned", value=value)
+    yield from depart(place.step.execution.frames[""], "return", f"`{place.node.id}` returned", value=value)

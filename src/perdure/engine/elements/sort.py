@@ -16,8 +16,8 @@ SPEC = NodeSpec(
     group="data",
     summary="Puts the items of a list in order.",
     description=(
-        "`by` gives the key of an item (left out: the item itself). Keys are all numbers, all texts or all lists of such; null "
-        "comes first. Equal items keep their order, also with `descending: true`."
+        "`by` gives the key of an item (left out: the item itself). Keys are all numbers, all texts or all lists of such; "
+        "null comes first. Equal items keep their order, also with `descending: true`."
     ),
     repeatable=True,
     output={"type": "array"},

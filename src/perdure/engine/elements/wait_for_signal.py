@@ -48,9 +48,10 @@ def enter(place: Place) -> Iterator[AnyFact]:
             signal
             for signal in place.step.execution.signals
             if signal.name == name and signal.key == key and signal.path in ("", place.path)
+            and (not signal.until or signal.until > place.at)
         ),
         None,
-    )
+    ) if node.options["buffer"] else None  # fmt: skip
     if kept is None:
         yield place.waiting("signal", name=name, key=key)
         return
