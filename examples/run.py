@@ -1,4 +1,4 @@
-"""What `make run` does: carries two real workflows to their end before your eyes, and says what to try next."""
+"""What `make run` does: carries three real workflows to their end before your eyes, and says what to try next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(out: Path = HERE / "out") -> int:
-    """Run both examples, leaving report and store in `out`; 0 when both succeeded, else the first other exit code."""
+    """Run the examples, leaving report and store in `out`; 0 when all ended as they should, else the first other exit code."""
     out.mkdir(parents=True, exist_ok=True)
     report, store = out / "report", out / "perdure.db"
     say("A data set, from raw rows to a report with pictures: 406 cars of the years 1970 to 1982.")
@@ -23,8 +23,14 @@ def main(out: Path = HERE / "out") -> int:
     code = perdure("run", HERE / "science" / "montage.yaml", "--store", store)
     if code:
         return code
-    say(f"Both are done. The report lies in {shown(report / 'cars.html')}: open it in a browser.")
-    print(NEXT.format(perdure=shown(Path(sys.executable).parent / "perdure"), store=shown(store), examples=shown(HERE)))
+    say("Five orders at once, in a shop that is slow, flaky, and for a while down; one process is killed half-way.")
+    code = subprocess.run([sys.executable, HERE / "orders" / "day.py", "--store", store], check=False).returncode
+    if code:
+        return code
+    say(f"All are done. The report lies in {shown(report / 'cars.html')}: open it in a browser.")
+    python = Path(sys.executable)
+    command, places = shown(python.parent / "perdure"), {"store": shown(store), "examples": shown(HERE)}
+    print(NEXT.format(perdure=command, python=shown(python), **places))
     return 0
 
 
@@ -37,6 +43,9 @@ What to try next:
       and kill it half-way, with Ctrl-C or kill -9; then
   {perdure} resume --store {store}
       it goes on where it was
+  {python} {examples}/orders/shop.py
+      opens the shop; then, in another terminal, fulfil an order of your own:
+  {perdure} run {examples}/orders/order.yaml --store {store} --input '{{"shop": "http://127.0.0.1:8765", "order": "A-1"}}'
   {perdure} check {examples}/data/cars.yaml
       after changing something in it: every mistake at once, each with its place
 """
