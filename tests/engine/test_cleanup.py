@@ -54,7 +54,8 @@ def test_rule_38_the_budget_begins_with_the_departure(begin: Begin) -> None:
 @pytest.mark.parametrize("limit", ["timeout", "deadline"])
 def test_rule_38_the_budget_comes_after_the_timeout(begin: Begin, limit: str) -> None:
     """And not out of it: a try has its whole time, then the whole budget."""
-    play = begin(tried(**{limit: "30s", "cleanup": "10s"}), settings={"cleanup": "1h"})
+    limits: dict[str, Any] = {limit: "30s", "cleanup": "10s"}
+    play = begin(tried(**limits), settings={"cleanup": "1h"})
     play.pass_time(30)
     play.stopped("t.body.x")
     play.pass_time(9)

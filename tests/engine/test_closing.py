@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ways import Begin, scope
+from plays import error_of
+from ways import Begin, Played, scope
+
+from perdure.engine import events
+from perdure.errors import Failure
 
 SIGNAL: dict[str, Any] = {"type": "wait_for_signal", "signal": "go"}
+
+
+def failure_of(play: Played, node: str) -> Failure:
+    """The failure of a node."""
+    error = play.instance(node).error
+    assert error is not None
+    return error
 
 
 def branches(**named: Any) -> dict[str, Any]:
@@ -97,7 +108,7 @@ def test_rule_31_the_timeout_of_a_scope_that_drains_is_a_later_departure(begin: 
     play.pass_time(3)
     assert play.instance("l[0].b").stopping
     play.stopped("l[0].b")
-    assert (play.status, play.error.code) == ("failed", "x.first")
+    assert (play.status, error_of(play).code) == ("failed", "x.first")
 
 
 def test_rule_43_a_deadline_that_has_passed_stands_when_the_frame_drains(begin: Begin) -> None:
@@ -106,7 +117,7 @@ def test_rule_43_a_deadline_that_has_passed_stands_when_the_frame_drains(begin: 
     play.pass_time(5)
     play.fail("a")
     play.stopped("b")
-    assert (play.state("b"), play.instance("b").error.code) == ("failed", "timeout.deadline")
+    assert (play.state("b"), failure_of(play, "b").code) == ("failed", "timeout.deadline")
 
 
 # -- going round, and time that is used up ----------------------------------------------------------------------------------
@@ -118,7 +129,7 @@ def test_rule_36_a_wait_that_times_out_too_often_fails_to_its_error_edge(begin: 
     again = {"from": "w.timeout", "again": True, "max_visits": 1}
     play = begin({"w": {**SIGNAL, "timeout": "4s", "on_timeout": on_timeout, "after": again}, "m": {"after": "w.error"}})
     play.pass_time(4)
-    assert (play.instance("w").error.code, play.running()) == ("visits.exhausted", ["m"])
+    assert (failure_of(play, "w").code, play.running()) == ("visits.exhausted", ["m"])
 
 
 def test_rule_36_without_an_error_edge_it_fails_the_workflow(begin: Begin) -> None:
@@ -126,7 +137,7 @@ def test_rule_36_without_an_error_edge_it_fails_the_workflow(begin: Begin) -> No
     again = {"from": "w.timeout", "again": True, "max_visits": 1}
     play = begin({"w": {**SIGNAL, "timeout": "1s", "on_timeout": "route", "after": again}})
     play.pass_time(1)
-    assert (play.status, play.error.code) == ("failed", "visits.exhausted")
+    assert (play.status, error_of(play).code) == ("failed", "visits.exhausted")
 
 
 @pytest.mark.parametrize("then", ["retry", "park"])
@@ -141,3 +152,91 @@ def test_rule_38_a_budget_is_used_up_once(begin: Begin, then: str) -> None:
     assert play.state("n") == ("waiting" if then == "retry" else "parked")
     play.pass_time(1)
     assert play.state("n") == ("waiting" if then == "retry" else "parked")
+
+
+# -- departures that meet -------------------------------------------------------------------------------------------------
+
+
+def test_rule_31_the_error_of_a_finally_goes_to_the_furthest_departure(begin: Begin) -> None:
+    """Its frame was left by an error, and then the workflow by another: that is what it takes the place of."""
+    tried = {"type": "try", "body": scope(), "finally": scope(x={})}
+    body = scope(t=tried, d={"type": "delay", "for": "1s"}, f={"type": "fail", "code": "x.in", "after": "d"})
+    play = begin({"l": {"type": "loop", "over": [1], "body": body}, "s": {}})
+    play.pass_time(1)
+    play.fail("s", "y.second")
+    play.fail("l[0].t.finally.x", "x.cleanup")
+    error = error_of(play)
+    assert (error.code, error.cause.code if error.cause else None) == ("x.cleanup", "y.second")
+
+
+@pytest.mark.parametrize("leave", ["return", "cancel", "timeout"])
+def test_rule_31_the_error_of_a_drain_stays_whatever_a_finally_throws(begin: Begin, leave: str) -> None:
+    """A later departure takes the place of the drain, and the error of a `finally` that of no drain's."""
+    tried = {"type": "try", "body": scope(x={}, r={"type": "return", "after": "x"}), "finally": scope(f={})}
+    play = begin({"t": tried, "bad": {}}, settings={"on_failure": "drain", "timeout": "1h"})
+    play.fail("bad", "x.meant")
+    if leave == "return":
+        play.succeed("t.body.x")
+    else:
+        play.operate("cancel") if leave == "cancel" else play.pass_time(3_600)
+        play.stopped("t.body.x")
+    play.fail("t.finally.f", "y.cleanup")
+    assert (play.status, error_of(play).code) == ("failed", "x.meant")
+
+
+def test_rule_35_nothing_goes_back_in_a_frame_that_is_left(begin: Begin) -> None:
+    """A node that cancels the container around it is not visited again."""
+    stop = {"type": "cancel", "target": "l", "after": {"from": "c", "again": True, "max_visits": 3}}
+    play = begin({"l": {"type": "loop", "over": [4], "body": scope(c=stop)}})
+    assert (play.state("l"), play.status) == ("cancelled", "succeeded")
+    assert all(not isinstance(fact, events.Revisited) for fact in play.facts)
+
+
+@pytest.mark.parametrize("many", ["loop", "parallel"])
+def test_rule_13_a_failure_comes_before_what_a_drain_kept_from_starting(begin: Begin, many: str) -> None:
+    """Under `isolate` the container has failed with it, though not all of it could begin."""
+    kinds: dict[str, dict[str, Any]] = {
+        "loop": {"over": [1, 2], "body": scope(x={})},
+        "parallel": {"branches": {"u": scope(x={}), "v": scope(y={})}, "concurrency": 1},
+    }
+    inside = "m[0].x" if many == "loop" else "m.u.x"
+    play = begin({"m": {"type": many, "on_failure": "isolate", **kinds[many]}, "a": {}}, settings={"on_failure": "drain"})
+    play.fail("a", "x.first")
+    play.fail(inside, "x.second")
+    assert (play.state("m"), failure_of(play, "m").code) == ("failed", "x.second")
+    assert [each.code for each in error_of(play).also] == ["x.second"]
+
+
+# -- parked ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", ["timeout", "output"])
+def test_rule_14_a_container_is_asked_about_its_frames_as_such(begin: Begin, fails: str) -> None:
+    """The timeout of a scope, or an error in its output, is nobody's inside it: so the container parks, and may be retried."""
+    body = (
+        {**scope(w={"type": "delay", "for": "10s"}), "timeout": "1s"}
+        if fails == "timeout"
+        else {**scope(), "output": "${ input.no }"}
+    )
+    play = begin({"l": {"type": "loop", "over": [1], "body": body}}, {}, settings={"park": True})
+    play.pass_time(1)
+    assert play.state("l") == "parked"
+    play.operate("retry", "l")
+    assert play.instance("l").attempt == 2
+
+
+def test_rule_14_a_quorum_parks_by_the_setting_of_the_workflow(begin: Begin) -> None:
+    """It is the container's own failure; what is left of it is cancelled before."""
+    wait = {"type": "delay", "for": "1h"}
+    split = {**branches(u=scope(w=wait), v=scope(f={"type": "fail", "code": "y.meant"})), "need": 2}
+    play = begin({"p": split}, settings={"park": True})
+    assert (play.state("p"), play.state("p.u.w"), play.index.next_due(play.execution)) == ("parked", "cancelled", None)
+
+
+def test_rule_28_an_open_loop_in_a_frame_that_drains_takes_no_more(begin: Begin) -> None:
+    """Nothing could begin any more: it is cancelled when what has begun has ended."""
+    opened = {"type": "loop", "over": [1], "open": True, "body": scope(x={})}
+    play = begin({"l": opened, "a": {}}, settings={"on_failure": "drain"})
+    play.fail("a", "x.first")
+    play.succeed("l[0].x")
+    assert (play.state("l"), play.status) == ("cancelled", "failed")

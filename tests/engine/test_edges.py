@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from plays import definition, perform, table
 from recording import Recording
 
+from perdure.engine.edges import resolution
 from perdure.engine.execution import CANCELLED, Instance
-from perdure.engine.place import resolution
 from perdure.errors import DefinitionRefused
 from perdure.testing.rehearsal import effects, plan_of
 

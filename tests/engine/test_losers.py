@@ -206,7 +206,7 @@ def test_rule_19_detached_containers_go_on(begin: Begin) -> None:
 def test_rule_19_detached_frames_that_had_not_begun_keep_the_frame_around_them(begin: Begin, many: str) -> None:
     """Also where the first of them ends at once, before another was opened."""
     waits = {"w": {"type": "wait_for_signal", "signal": "go", "when": "${ item == 2 }"}}
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "parallel": {"branches": {"u": scope(), "v": scope(w={"type": "wait_for_signal", "signal": "go"})}},
         "loop": {"over": [1, 2], "body": scope(waits)},
     }

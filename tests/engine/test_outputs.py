@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Raw
+
 from perdure.engine import events
 from perdure.engine.signals import SIGNALS_MAX
 from perdure.testing.rehearsal import Rehearsal, effects
@@ -53,7 +55,7 @@ def test_a_large_value_is_computed_with_outside_the_step_whether_or_not_it_is_in
     assert "Scheduled t" in kinds[0]
 
 
-def _large(value: object) -> tuple[object, dict[bytes, bytes]]:
+def _large(value: object) -> tuple[Raw, dict[bytes, bytes]]:
     from perdure.engine.codec import encode_value, handle_for
 
     body = encode_value(value)

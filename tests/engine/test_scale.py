@@ -26,12 +26,13 @@ class Driven:
         self.execution = Execution()
         self.index = Index(plan, self.resident)
         self.inputs: list[Any] = [events.Start(execution=EXECUTION)]
-        self.facts = self.rows = self.bytes = self.frames_most = 0
+        self.facts = self.rows = self.bytes = self.commands = self.frames_most = 0
 
     def turn(self) -> None:
         done = step(self.execution, self.index, self.inputs, BEGIN)
         self.resident.update((digest, decode_value(body)) for digest, body in done.blobs.items())
         self.facts += len(done.facts)
+        self.commands += len(done.commands)
         self.rows += 1
         self.bytes += len(encode_row(done.taken, done.facts, not done.at_rest))
         self.frames_most = max(self.frames_most, len(self.execution.frames) - 1)
@@ -43,11 +44,11 @@ class Driven:
             if isinstance(command, Run)
         ]
 
-    def until(self, iterations: int) -> tuple[int, int]:
-        """Go on until so many iterations have opened; the facts and the bytes of the journal by then."""
+    def until(self, iterations: int) -> tuple[int, int, int]:
+        """Go on until so many iterations have opened; the facts, the commands and the bytes of the journal by then."""
         while not self.execution.ended and self.progress().next < iterations:
             self.turn()
-        return self.facts, self.bytes
+        return self.facts, self.commands, self.bytes
 
     def progress(self) -> Progress:
         root = self.execution.frames.get("")
@@ -69,7 +70,7 @@ EFFECT = {"type": "test.effect", "with": {"n": "${ index }"}}
 
 @pytest.mark.parametrize("node, facts_each", [(PURE, 3), (EFFECT, 4)], ids=["pure", "effect"])
 def test_an_iteration_costs_as_much_at_the_end_as_at_the_beginning(node: dict[str, Any], facts_each: int) -> None:
-    """Facts and bytes of the journal for each iteration, from 1,000 to 2,000 and from 11,000 to 12,000."""
+    """Facts, commands and bytes of the journal for each iteration, from 1,000 to 2,000 and from 11,000 to 12,000."""
     loop = looping(12_000, node)
     costs = []
     for first, last in ((1_000, 2_000), (11_000, 12_000)):
@@ -77,9 +78,10 @@ def test_an_iteration_costs_as_much_at_the_end_as_at_the_beginning(node: dict[st
         after = loop.until(last)
         opened = loop.progress().next - begun
         costs.append([round((end - start) / opened, 1) for start, end in zip(before, after, strict=True)])
-    (early_facts, early_bytes), (late_facts, late_bytes) = costs
+    (early_facts, early_commands, early_bytes), (late_facts, late_commands, late_bytes) = costs
     assert early_facts == pytest.approx(facts_each, abs=0.1)
     assert late_facts == pytest.approx(early_facts, abs=0.1)
+    assert early_commands == late_commands == (1 if node is EFFECT else 0)
     assert late_bytes == pytest.approx(early_bytes, rel=0.1)
 
 
@@ -90,9 +92,9 @@ def test_an_iteration_costs_as_much_at_the_end_as_at_the_beginning(node: dict[st
 )
 def test_the_state_of_a_loop_does_not_grow_with_its_iterations(loop: dict[str, Any], most: int) -> None:
     """At most a thousand results stand in it; the others are put away (day-one 19). Bytes of the snapshot."""
-    driven = looping(10_500, EFFECT, **loop)
+    driven = looping(20_500, EFFECT, **loop)
     sizes = []
-    for iterations in (999, 5_999, 9_999):
+    for iterations in (999, 5_999, 19_999):
         driven.until(iterations)
         sizes.append(len(encode_snapshot(driven.execution)))
     assert max(sizes) < most
@@ -103,10 +105,10 @@ def test_the_state_of_a_loop_does_not_grow_with_its_iterations(loop: dict[str, A
 
 def test_a_loop_opens_lazily() -> None:
     """Ten at a time means ten frames, however many items there are."""
-    loop = {"type": "loop", "over": "${ input }", "concurrency": 10, "collect": "none", "body": {"nodes": {"x": EFFECT}}}
-    loop["body"]["nodes"]["x"] = {"type": "test.effect", "with": {"n": "${ item }"}}
+    node = {"type": "test.effect", "with": {"n": "${ item }"}}
+    loop = {"type": "loop", "over": "${ input }", "concurrency": 10, "collect": "none", "body": {"nodes": {"x": node}}}
     driven = Driven(plan_of(effects(l=loop)))
-    driven.inputs = [events.Start(execution=EXECUTION, input=events.encode(list(range(300))))]
+    driven.inputs = [events.Start(execution=EXECUTION, input=events.encode(list(range(10_000))))]
     driven.end()
     assert driven.execution.status == "succeeded"
     assert driven.frames_most == 10
@@ -123,7 +125,7 @@ def test_a_wide_join_costs_two_facts_a_branch(width: int) -> None:
     assert driven.facts == 2 * width + 3
 
 
-@pytest.mark.parametrize("width", [100, 1_000])
+@pytest.mark.parametrize("width", [200, 2_000])
 def test_a_wide_parallel_costs_four_facts_a_branch(width: int) -> None:
     """Frame opened, scheduled, done, frame closed."""
     branches = {f"b{number}": {"nodes": {"x": {"type": "test.effect"}}} for number in range(width)}
