@@ -38,8 +38,8 @@ WHOLE: dict[str, Any] = {
     "settings": {
         "timeout": "1h",
         "concurrency": {"limit": 2, "key": "${ input.k }"},
-        "retry": [{"attempts": 2}],
-        "on_timeout": {"route": "other"},
+        "retry": {"attempts": 2},
+        "on_timeout": "retry",
     },
     "triggers": [{"type": "schedule", "cron": "@daily", "id": "t"}, {"type": "finished", "workflow": ["other"]}],
     "vars": {"n": {"value": 0, "merge": "sum"}, "m": 1},

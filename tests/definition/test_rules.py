@@ -383,11 +383,12 @@ def test_rule_42_retry_policies(keys: str, expected: Codes, catalog: Catalog) ->
 
 
 def test_rule_46_the_timeout_port_needs_a_timeout(catalog: Catalog) -> None:
-    """It is there with a timeout or deadline, or `on_timeout: route`; it is dead with `continue`."""
+    """It is there with a timeout or deadline; it is dead with `continue`."""
     nodes = "a: {type: wait_for_signal, signal: ok%s}\nb: {type: log, after: a.timeout, message: x}"
     assert codes(nodes % "", catalog) == ["after.unknown_port"]
     assert codes(nodes % ", timeout: 1d", catalog) == []
-    assert codes(nodes % ", deadline: 1d, on_timeout: route", catalog) == []
+    assert codes(nodes % ", deadline: 1d", catalog) == []
+    assert codes(nodes % ", timeout: 1h, deadline: 1d, on_timeout: route", catalog) == []
     assert codes(nodes % ", timeout: 1d, on_timeout: continue", catalog) == ["node.never_runs"]
 
 

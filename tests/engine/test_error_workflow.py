@@ -39,10 +39,15 @@ def test_rule_44_a_failure_starts_the_error_workflow(begin: Begin) -> None:
     assert [type(each).__name__ for each in play.facts[-2:]] == ["Spawned", "Ended"]
 
 
+def on_timed_out(then: Any) -> dict[str, Any]:
+    """The settings that say what follows a timeout of the workflow; `retry` says how often, too."""
+    return {"on_timeout": then, **({"retry": {"attempts": 2}} if then == "retry" else {})}
+
+
 @pytest.mark.parametrize("on_timeout", ["fail", "terminate", "retry", {"route": "late"}])
 def test_rule_44_a_timeout_of_the_workflow_is_a_failure_too(begin: Begin, on_timeout: Any) -> None:
     """`timed_out`, beside what `on_timeout` starts."""
-    settings = {**ALARM, "timeout": "1h", "on_timeout": on_timeout, "retry": {"attempts": 2}}
+    settings = {**ALARM, "timeout": "1h", **on_timed_out(on_timeout)}
     play = begin({"a": {}}, settings=settings)
     play.pass_time(3_600)
     if on_timeout != "terminate":
@@ -130,7 +135,7 @@ def test_rule_44_a_cancel_that_runs_out_of_time_is_no_failure(begin: Begin) -> N
 @pytest.mark.parametrize("on_timeout", ["fail", "retry", {"route": "late"}])
 def test_rule_44_a_large_input_is_told_whole_and_once(on_timeout: Any) -> None:
     """A step that lacks it states nothing before it has it: one start of each kind."""
-    settings = {**ALARM, "timeout": "1h", "on_timeout": on_timeout, "retry": {"attempts": 2}}
+    settings = {**ALARM, "timeout": "1h", **on_timed_out(on_timeout)}
     play = Recording(graph({"a": {}}, settings=settings), forgetful=True)
     play.start("x" * 5_000)
     play.pass_time(3_600)

@@ -346,14 +346,10 @@ def test_rule_44_route_starts_the_named_workflow() -> None:
     assert spawned.execution == child_id(play.now, ExecutionId(EXECUTION), "on_timeout", 1, 0)
 
 
-@pytest.mark.parametrize("attempt, attempts, again", [(1, 3, 2), (2, 3, 3), (3, 3, None), (1, 1, None), (1, None, None)])
-def test_rule_44_retry_starts_a_new_execution_within_its_attempts(
-    attempt: int, attempts: int | None, again: int | None
-) -> None:
+@pytest.mark.parametrize("attempt, attempts, again", [(1, 3, 2), (2, 3, 3), (3, 3, None), (1, 1, None)])
+def test_rule_44_retry_starts_a_new_execution_within_its_attempts(attempt: int, attempts: int, again: int | None) -> None:
     """`on_timeout: retry`: a new execution of the same definition, as often as `settings.retry.attempts` allows."""
-    settings: dict[str, Any] = {"timeout": "1h", "on_timeout": "retry"}
-    if attempts is not None:
-        settings["retry"] = {"attempts": attempts}
+    settings = {"timeout": "1h", "on_timeout": "retry", "retry": {"attempts": attempts}}
     play = Recording({**effects(a={}), "settings": settings})
     play.start({"n": 1}, attempt=attempt)
     play.pass_time(3_600)

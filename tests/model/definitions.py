@@ -84,7 +84,7 @@ class Made:
 def definitions(draw: st.DrawFn) -> Definition:
     """A random definition."""
     around = Around(draw, Ids())
-    scope = scope_of(around, draw(st.integers(3, 8)))
+    scope = scope_of(around, draw(st.integers(4, 10)))
     settings: dict[str, Any] = {"on_failure": around.one_of(*POLICIES), "cleanup": around.one_of("3s", "1m")}
     if around.chance(6):
         settings["park"] = True
@@ -351,8 +351,9 @@ def _join(around: Around, id_: str) -> Node:
 
 
 def quorum(around: Around, node: dict[str, Any]) -> None:
-    """What joins, parallels and loops say of their branches."""
-    if around.chance(4):
+    """What joins, parallels and loops say of their branches; `count` only where something is counted."""
+    need = node.get("need", "" if "branches" in node else "$")
+    if not str(need).startswith("$") and around.chance(4):
         node["count"] = around.one_of("finished", "success")
     if around.chance(2):
         node["losers"] = around.one_of("drain", "detach", "cancel")

@@ -23,6 +23,7 @@ HTTP = {"type": "http", "with": {"url": "http://127.0.0.1:9/"}}
         ({"settings": {"budget": {"cost": 3}}}, "settings.budget"),
         ({"settings": {"payload_max": 1_000}}, "settings.payload_max"),
         ({"settings": {"retention": "30d"}}, "settings.retention"),
+        ({"settings": {"log_level": "debug"}}, "settings.log_level"),
         ({"nodes": {"a": {**HTTP, "cache": {"ttl": "1h"}}}}, "a: `cache`"),
         ({"nodes": {"a": {**HTTP, "runs_on": "gpu"}}}, "a: `runs_on`"),
         ({"nodes": {"a": {"type": "human"}}}, "a: `human`"),
@@ -43,7 +44,8 @@ def test_a_promise_that_cannot_be_kept_is_refused_by_name(keys: dict[str, Any], 
 @pytest.mark.parametrize(
     "keys",
     [
-        {"settings": {"error_workflow": "other", "timeout": "1h", "on_timeout": "retry", "cleanup": "1m", "depth_max": 3}},
+        {"settings": {"error_workflow": "other", "timeout": "1h", "cleanup": "1m", "depth_max": 3}},
+        {"settings": {"timeout": "1h", "on_timeout": "retry", "retry": {"attempts": 2}}},
         {"vars": {"n": {"value": 0, "merge": "sum"}}},
         {"nodes": {"a": {**HTTP, "lock": "key"}}},
         {"nodes": {"a": {"type": "wait_for_signal", "signal": "s", "buffer": False}}},

@@ -73,7 +73,7 @@ def _settings(raw: Mapping[str, Any], templates: Mapping[Path, Template]) -> Set
         park=raw.get("park", False),
         error_workflow=raw.get("error_workflow"),
         depth_max=raw.get("depth_max", 32),
-        retry=raw.get("retry"),
+        attempts=raw.get("retry", {}).get("attempts", 1),
         rest={key: item for key, item in raw.items() if key not in _SETTINGS_NAMED},
     )
 

@@ -31,7 +31,7 @@ from perdure.definition.fields import (
     shown,
 )
 from perdure.definition.nodes import CLOSED, AnyNode
-from perdure.definition.scope import SHARED_KEYS, TAG, RetryList, Variables
+from perdure.definition.scope import SHARED_KEYS, TAG, Variables
 from perdure.definition.values import Problem
 
 CRON_ALIASES = {
@@ -211,6 +211,12 @@ OnTimeout = Annotated[
 Concurrency = Annotated[Annotated[Positive, _OTHER] | Annotated[Limit, _MAPPING], Discriminator(_shape)]
 
 
+class StartAgain(Strict):
+    """How often `on_timeout: retry` starts the workflow; `attempts` counts the first execution (rule 44)."""
+
+    attempts: int = Field(ge=1)
+
+
 class Settings(Strict):
     """How executions of the workflow run."""
 
@@ -225,7 +231,7 @@ class Settings(Strict):
     on_failure: OnFailure = "cancel_siblings"
     park: bool = False
     error_workflow: Slug = ""
-    retry: RetryList = Field(default_factory=list)
+    retry: StartAgain = absent()
     payload_max: Positive = None
     retention: Duration = None
     depth_max: int = Field(32, ge=1)

@@ -232,7 +232,7 @@ class SubworkflowNode(Shared):
     workflow: Value = Field(description="The name of the workflow to run.")
     input: Value = Field(None, description="Its input.")
     wait: Annotated[bool, Role("fixed")] = Field(True, description="Whether the node waits for its end.")
-    version: Annotated[str, Role("fixed")] = Field(
+    version: Annotated[Literal["pinned", "channel"], Role("fixed")] = Field(
         "pinned", description="`pinned`: as it was when this execution started; `channel`: the newest."
     )
     on_cancel: Annotated[Literal["cancel", "abandon"], Role("fixed")] = Field(

@@ -133,7 +133,7 @@ class Settings:
     park: bool = False
     error_workflow: str | None = None
     depth_max: int = 32
-    retry: Mapping[str, Any] | None = None
+    attempts: int = 1  # executions that `on_timeout: retry` may start in all, the first one included
     rest: Mapping[str, Any] = field(default_factory=dict)  # settings whose engine is elsewhere (concurrency, …)
 
 

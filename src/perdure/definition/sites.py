@@ -86,7 +86,6 @@ def _workflow_sites(root: Scope) -> Iterator[Site]:
             inner = settings.get(key)
             for name in ("limit", "per", "key") if isinstance(inner, dict) else ():
                 yield from _value(inner, ("settings", key), name, "workflow", root, None)
-        yield from _retry_sites(settings, ("settings",), "workflow", root, None)
     triggers = root.raw.get("triggers")
     for index, trigger in enumerate(triggers if isinstance(triggers, list) else []):
         if isinstance(trigger, dict):
@@ -116,7 +115,7 @@ def _node_sites(node: Node) -> Iterator[Site]:
     yield from _value(raw, path, "when", "node", scope, node, is_condition=True)
     for key in _NODE_VALUES:
         yield from _value(raw, path, key, "node", scope, node)
-    yield from _retry_sites(raw, path, "node", scope, node)
+    yield from _retry_sites(raw, path, scope, node)
     cache = raw.get("cache")
     if isinstance(cache, dict):
         for key in ("key", "ttl", "tags"):
@@ -157,14 +156,14 @@ def _catch_sites(node: Node) -> Iterator[Site]:
             yield from _value(entry, base, "when", "catch", node.scope, node, is_condition=True)
 
 
-def _retry_sites(raw: Any, path: Path, view: View, scope: Scope, node: Node | None) -> Iterator[Site]:
+def _retry_sites(raw: Any, path: Path, scope: Scope, node: Node) -> Iterator[Site]:
     value = raw.get("retry")
     single = not isinstance(value, list)
     for index, policy in enumerate([] if value is None else one_or_list(value)):
         if isinstance(policy, dict):
             base: Path = (*path, "retry") if single else (*path, "retry", index)
             for key in ("attempts", "initial", "max"):
-                yield from _value(policy, base, key, view, scope, node)
+                yield from _value(policy, base, key, "node", scope, node)
 
 
 def _value(

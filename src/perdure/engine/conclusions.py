@@ -247,8 +247,7 @@ def _handed_over(step: Step) -> Iterator[events.Spawned]:
     """`on_timeout: retry` starts a new execution of the same definition, `{route: workflow}` one of another."""
     execution, settings = step.execution, step.index.plan.settings
     if settings.on_timeout == "retry":
-        attempts = int((settings.retry or {}).get("attempts", 1))
-        if execution.attempt < attempts:
+        if execution.attempt < settings.attempts:
             yield events.Spawned(
                 execution=child_id(step.at, ExecutionId(execution.id), HANDED_OVER, 1, execution.attempt),
                 relation="retry",

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
 from perdure.definition.checks.subject import Check, Subject, listed, near
-from perdure.definition.fields import shown
+from perdure.definition.fields import is_expression, shown
 from perdure.definition.graph import RESERVED_PORTS, Node
-from perdure.definition.model import TRIGGERS, Limit, Rate, Route, Settings, Trigger, Workflow
+from perdure.definition.model import TRIGGERS, Limit, Rate, Route, Settings, StartAgain, Trigger, Workflow
 from perdure.definition.nodes import CLOSED, AnyNode, Carry, Catch, WorkNode
 from perdure.definition.positions import Path
 from perdure.definition.scope import TAG, Cache, CatchPort, Edge, Retry, Scope, VariableDeclaration
@@ -171,6 +171,8 @@ def _holder(document: Mapping[str, Any], path: Path) -> type[BaseModel] | None:
         return Scope
     if len(names) > 1 and names[-2] == "vars":
         return VariableDeclaration
+    if names == ["settings", "retry"]:
+        return StartAgain
     if names == ["triggers"]:
         return TRIGGERS.get(str(value.get("type")), Trigger)
     if names[-1] == "catch":
@@ -250,6 +252,10 @@ def check_conflicts(subject: Subject) -> None:
             _one_of(subject, node.raw, node.path, ("size", "parts"), obligatory=True)
         elif node.type == "repeat":
             _any_of(subject, node.raw, node.path, ("times", "until"))
+        elif node.type == "subworkflow" and node.raw.get("version") == "pinned" and is_expression(node.raw.get("workflow")):
+            message = "Expected a name that is written out beside `version: pinned`, but `workflow` is computed."
+            remedy = "Write `version: channel`, or the name: only a name that is known at the start can be pinned."
+            subject.find("key.conflict", (*node.path, "version"), message, remedy=remedy, at_key=True)
         for inner in node.scopes.values():
             if inner.kind == "loop" and node.raw.get("result") is not None and inner.raw.get("result") is not None:
                 message = "Expected one `result`, but the loop and its body both have one."
