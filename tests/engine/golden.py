@@ -126,7 +126,6 @@ def _progress(play: Recording, progress: Progress | None) -> dict[str, Any]:
         "carry": play.value(progress.carry),
         "named": {name: end.status for name, end in progress.named.items()},
         "winners": list(progress.winners),
-        "then": progress.then,
     }
     return {name: value for name, value in told.items() if value not in (None, "", [], {}, 0, [0, 0, 0, 0])}
 
@@ -144,6 +143,7 @@ def _instance(play: Recording, instance: Instance) -> dict[str, Any]:
         "unknown": instance.unknown,
         "question": instance.question if not instance.final else "",
         "stopping": instance.stopping if not instance.final else "",
+        "then": instance.then if not instance.final else "",
         "due": {kind: due_of(instance) for kind, due_of in TIMER_FIELDS.items() if not instance.final and due_of(instance)},
         "lock": instance.lock,
         "progress": _progress(play, instance.progress),

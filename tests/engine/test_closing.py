@@ -69,7 +69,64 @@ def test_rule_19_a_loop_that_fails_by_its_policy_has_no_losers(begin: Begin) -> 
     assert (play.state("t.body.l"), play.running()) == ("failed", ["t.body.w"])
 
 
+# -- loops that end early -------------------------------------------------------------------------------------------------
+
+
+def test_rule_29_what_is_in_flight_begins_nothing_after_a_break(begin: Begin) -> None:
+    """The inner loop of the second iteration has opened its first; the break in the first iteration is before it."""
+    inner = {"type": "repeat", "times": 1, "body": scope(b={"type": "break", "loop": "l"})}
+    play = begin({"l": {"type": "loop", "over": [3, 4], "concurrency": 2, "body": scope(r=inner)}})
+    assert (play.state("l"), play.state("l[0].r[0].b"), play.state("l[1].r[0].b")) == ("succeeded", "succeeded", "pending")
+    assert play.status == "succeeded"
+
+
+@pytest.mark.parametrize("policy", ["isolate", "drain"])
+def test_rule_28_a_failure_stands_where_until_ends_the_loop(begin: Begin, policy: str) -> None:
+    """It ends as early as without the failure, and has failed."""
+    ends = {"concurrency": 2, "until": "${ last == 'enough' }", "on_failure": policy}
+    play = begin({"l": {"type": "loop", "over": [1, 2, 3, 4], "body": scope(x={}), **ends}})
+    play.fail("l[0].x", "x.first")
+    play.succeed("l[1].x", "enough")
+    if policy == "isolate":
+        play.stopped("l[2].x")
+    assert (play.state("l"), play.instance("l").error.code, play.state("l[3].x")) == ("failed", "x.first", "pending")
+    assert play.status == "failed"
+
+
 # -- what is left ---------------------------------------------------------------------------------------------------------
+
+
+def test_rule_28_the_guard_of_a_loop_comes_before_its_quorum(begin: Begin) -> None:
+    """The iterations that it stops are missing to the quorum then, which is not what went wrong."""
+    loop = {"type": "loop", "over": [1, 2, 3], "concurrency": 3, "need": 2, "max_iterations": 2, "body": scope(x={})}
+    play = begin({"l": loop})
+    assert play.running() == ["l[0].x", "l[1].x"]
+    for index in (0, 1):
+        play.stopped(f"l[{index}].x")
+    assert error_of(play).code == "loop.max_iterations"
+
+
+def test_rule_37_a_try_that_is_left_before_its_body_began_cleans_up_nothing(begin: Begin) -> None:
+    """The return comes from a branch that was there first."""
+    late = {"type": "try", "body": scope(x={}), "finally": scope(y={})}
+    play = begin({
+        "a": {"type": "try", "body": scope(l={"type": "loop", "over": [1], "body": scope(t=late)})},
+        "b": branches(l=scope(t={"type": "try", "body": scope(r={"type": "return", "value": 1})})),
+    })  # fmt: skip
+    assert (play.running(), play.status, play.output) == ([], "succeeded", 1)
+    assert play.state("a.body.l[0].t") == "cancelled"
+
+
+def test_rule_15_an_expression_is_judged_after_what_was_ready_before(begin: Begin) -> None:
+    """The loop that became ready with the first of two edges begins before the second decides the join."""
+    play = begin({
+        "a": {},
+        "b": {"type": "transform", "to": 1, "after": "a.error"},
+        "j": {"type": "join", "need": "${ join.success > 1 }", "after": ["a.error", "b.error"]},
+        "l": {"type": "loop", "over": [1], "body": scope(x={}), "after": "a.error"},
+    })  # fmt: skip
+    play.fail("a")
+    assert (play.state("j"), play.state("l"), play.status) == ("failed", "cancelled", "failed")
 
 
 def test_rule_30_no_compensation_begins_in_an_iteration_that_is_left(begin: Begin) -> None:
@@ -84,6 +141,27 @@ def test_rule_30_no_compensation_begins_in_an_iteration_that_is_left(begin: Begi
     )
     play.succeed("b")
     assert (play.running(), play.status) == ([], "succeeded")
+
+
+@pytest.mark.parametrize("end", ["stopped", "failed", "succeeded"])
+def test_rule_30_an_attempt_that_is_completed_succeeds_when_it_has_stopped(begin: Begin, end: str) -> None:
+    """Without an output, unless it still brought one; and what comes after it runs."""
+    play = begin(
+        {"e": {}, "go": {}, "c": {"type": "cancel", "after": "go", "target": "e", "mode": "complete"}, "k": {"after": "e"}}
+    )
+    play.succeed("go")
+    assert (play.state("e"), bool(play.instance("e").stopping)) == ("running", True)
+    {"stopped": play.stopped, "failed": play.fail, "succeeded": lambda node: play.succeed(node, 7)}[end]("e")
+    assert (play.state("e"), play.node_output("e"), play.running()) == ("succeeded", 7 if end == "succeeded" else None, ["k"])
+
+
+def test_rule_30_what_leaves_the_frame_cancels_what_was_to_complete(begin: Begin) -> None:
+    """The sibling's failure reaches further than the wish to complete."""
+    play = begin({"e": {}, "go": {}, "x": {}, "c": {"type": "cancel", "after": "go", "target": "e", "mode": "complete"}})
+    play.succeed("go")
+    play.fail("x")
+    play.stopped("e")
+    assert (play.state("e"), play.status) == ("cancelled", "failed")
 
 
 # -- what drains ----------------------------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ class Model:
             title = "The deadline has passed."
             late = Failure(code="timeout.deadline", title=title, category="timeout", node=instance.path, cause=failure)
             failing.without_retry(self.world, instance, late)
+        elif instance.stopping and instance.completes and instance.frame.departure is None:
+            ending.succeed(self.world, instance, None)
         elif instance.stopping:
             ending.cancel(self.world, instance, instance.stopping)
         else:
@@ -289,6 +291,7 @@ def _complete(world: World, instance: Instance, value: Any) -> None:
 def _let_fail(world: World, instance: Instance, value: Any) -> None:
     if instance.state == "parked" and instance.error is not None:
         world.given_up.add(instance.error.node)
+        instance.quorum_met = False  # what was left of it has ended before people were asked (rule 19)
         failing.by_policy(world, instance, instance.error)
 
 

@@ -108,6 +108,7 @@ def _control_model(model: Model, move: Move) -> None:
         model.resume(frozen=clocks == "frozen")
     else:
         model.operate(action)
+    model.pass_to(model.now)  # a timer may be due in this very moment (rule 2)
 
 
 def _failure(move: Move) -> Failure:

@@ -92,11 +92,11 @@ def stopped(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, 
         "frame": opened.frame.path, "node": node.id, "visit": instance.visit, "attempt": instance.attempt,
     }  # fmt: skip
     cause = instance.stopping + (f"; {id_text(ExecutionId(progress.child))} had not ended and was let go" if let_go else "")
-    if progress.then and not is_left(opened):
-        if progress.then == "complete":
+    if instance.then and not is_left(opened):
+        if instance.then == "complete":
             return step.emit(events.Done(**where, finished=step.at))
-        return fail(step, opened, node, time_over(node, progress.then), attempt=instance.attempt, finished=step.at,
-                    may_retry=progress.then == "timeout")  # fmt: skip
+        return fail(step, opened, node, time_over(node, instance.then), attempt=instance.attempt, finished=step.at,
+                    may_retry=instance.then == "timeout")  # fmt: skip
     step.emit(events.NodeCancelled(**where, cause=cause, started=instance.ready, finished=step.at))
 
 

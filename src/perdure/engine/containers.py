@@ -95,24 +95,41 @@ def is_left(opened: FrameIndex) -> bool:
 
 
 def _has_lost(outer: FrameIndex, container: NodePlan | None, instance: Instance) -> bool:
-    """Are its frames losers that are cancelled, though none was told yet (rule 19)?"""
+    """Are its frames losers, or in flight at a break, so that they are cancelled, though none was told yet (rules 19, 29)?"""
     if container is None:
         return False
     if instance.state >= FINAL:
         return container.options.get("losers") == "cancel"
-    return any(join.options["losers"] == "cancel" for join in losing_joins(outer, container))
+    if instance.progress is not None and breaks_out(container, instance.progress):
+        return bool(container.options.get("in_flight", "cancel") == "cancel")
+    return is_loser(outer, container)
+
+
+def is_loser(opened: FrameIndex, node: NodePlan) -> bool:
+    """Has a join ended without this node, so that it is cancelled (rule 19)?"""
+    return any(join.options["losers"] == "cancel" for join in losing_joins(opened, node))
+
+
+def stands_still(place: Place) -> bool:
+    """Will the container be asked to stop before anything else, so that it begins nothing (rules 19, 31)?"""
+    return is_loser(place.opened, place.node) or is_left(place.opened)
 
 
 _LEAVES_LOSERS = frozenset({"quorum_unreachable", "timeout.deadline"})
 
 
+def breaks_out(loop: NodePlan, progress: Progress) -> bool:
+    """Has a break decided the loop? Not where it drains for a failure that was first (rule 31)."""
+    return bool(progress.breaks) and not (progress.failed_first and loop.options["on_failure"] == "drain")
+
+
 def others_go_on(place: Place) -> bool:
     """Has it ended by its quorum or deadline, so that under `detach` also those frames begin that had not (rule 19)?"""
-    instance, progress = place.instance(), progress_of(place)
+    instance = place.instance()
     assert instance is not None
     error = instance.error if instance.state == FAILED else None
     failed_so = error is not None and error.code in _LEAVES_LOSERS and error.node == place.path  # not that of a branch
-    decided = failed_so or (instance.state == SUCCEEDED and progress.then != "complete")
+    decided = failed_so or (instance.state == SUCCEEDED and instance.then != "complete")
     return decided and not is_left(place.opened)
 
 
@@ -150,13 +167,13 @@ def stop_frames(place: Place, cause: str) -> Iterator[AnyFact]:
 
 def ended_by_stop(place: Place, partial: Any = None) -> Iterator[AnyFact]:
     """A container that was asked to stop has stopped: it ends as whoever asked wanted. `partial()`: what it has so far."""
-    instance, progress = place.instance(), progress_of(place)
+    instance = place.instance()
     assert instance is not None
     departed = is_left(place.opened)
-    if progress.then == "complete" and not departed:
+    if instance.then == "complete" and not departed:
         yield place.done(partial() if partial is not None else None)
-    elif progress.then in ("timeout", "deadline") and not departed:
-        raise NodeRefused(time_is_over(place, progress.then))
+    elif instance.then in ("timeout", "deadline") and not departed:
+        raise NodeRefused(time_is_over(place, instance.then))
     else:
         yield cancelled(place, instance.stopping)
 

@@ -79,7 +79,7 @@ def _started(execution: Execution, fact: events.Started) -> None:
 def _scheduled(execution: Execution, fact: events.Scheduled) -> None:
     instance = _of(execution, fact)
     instance.state, instance.attempt, instance.due = RUNNING, fact.attempt, 0
-    instance.stopping, instance.stopping_deadline = "", False
+    instance.stopping, instance.stopping_deadline, instance.then = "", False, ""
     instance.pure = fact.pure
     if fact.attempt == 1:
         instance.params, instance.generation = fact.params, fact.generation
@@ -98,7 +98,7 @@ def _note_failure(instance: Instance, attempt: int, error: Failure, started: int
 def _retrying(execution: Execution, fact: events.Retrying) -> None:
     instance = _of(execution, fact)
     instance.state, instance.due, instance.error, instance.question = BACKOFF, fact.due, fact.error, ""
-    instance.stopping, instance.stopping_deadline = "", False  # that attempt has stopped
+    instance.stopping, instance.stopping_deadline, instance.then = "", False, ""  # that attempt has stopped
     instance.used[fact.policy] = instance.used.get(fact.policy, 0) + 1
     instance.crashes = 0
     instance.perhaps = instance.perhaps or fact.error.leaves_open
@@ -188,10 +188,10 @@ def _skipped(execution: Execution, fact: events.Skipped) -> None:
 
 def _stopping(execution: Execution, fact: events.Stopping) -> None:
     instance = _of(execution, fact)
-    instance.stopping, instance.stopping_deadline = fact.cause, fact.deadline
+    instance.stopping, instance.stopping_deadline, instance.then = fact.cause, fact.deadline, fact.then
     progress = instance.progress
     if progress is not None:
-        progress.then, progress.cleanup_at, progress.touched = fact.then, fact.cleanup_at, execution.seq
+        progress.cleanup_at, progress.touched = fact.cleanup_at, execution.seq
 
 
 def _cancelled(execution: Execution, fact: events.NodeCancelled) -> None:
@@ -203,7 +203,7 @@ def _cancelled(execution: Execution, fact: events.NodeCancelled) -> None:
 def _parked(execution: Execution, fact: events.Parked) -> None:
     instance = _of(execution, fact)
     instance.state, instance.error, instance.question, instance.due = PARKED, fact.error, fact.question, 0
-    instance.stopping, instance.stopping_deadline = "", False
+    instance.stopping, instance.stopping_deadline, instance.then = "", False, ""
     instance.perhaps = instance.perhaps or fact.error.leaves_open
 
 

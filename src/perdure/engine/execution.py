@@ -63,7 +63,6 @@ class Progress(Struct, kw_only=True, omit_defaults=True):
     named: dict[str, FrameEnd] = field(default_factory=dict)  # how frames with a name ended
     kept: list[str] = field(default_factory=list)  # frames that have ended and may still be read
     winners: tuple[str, ...] = ()
-    then: str = ""  # how it ends when it has stopped, unless cancelled
     timeout_at: int = 0
     cleanup_at: int = 0
     child: bytes = b""
@@ -99,6 +98,7 @@ class Instance(Struct, kw_only=True, omit_defaults=True):
     question: str = ""
     stopping: str = ""
     stopping_deadline: bool = False
+    then: str = ""  # how it ends when it has stopped, unless cancelled: `complete`, `timeout`, `deadline`
     wait: str = ""
     wait_name: str = ""
     wait_key: str = ""

@@ -264,7 +264,7 @@ def stopped(
     """An attempt that was asked to stop has stopped (rule 12): by its deadline it failed in time, else it was cancelled."""
     started, finished = (result.started, result.finished) if result is not None else (0, 0)
     uncertain = node.at_most_once and (result is None or started > 0)
-    if instance.progress is not None and instance.progress.then == "complete" and not is_left(opened):
+    if instance.then == "complete" and not is_left(opened):
         return step.emit(
             events.Done(
                 frame=opened.frame.path, node=instance.node, visit=instance.visit, attempt=instance.attempt, started=started,

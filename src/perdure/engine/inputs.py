@@ -359,15 +359,15 @@ def _cleanup_over(step: Step, opened: FrameIndex, node: NodePlan, instance: Inst
     assert progress is not None, "only a container has a budget"
     undone = give_up(step, opened, node, instance, f"{instance.stopping}; the time for cleaning up is used")
     place = Place(step, opened, node)
-    if progress.then in ("timeout", "deadline") and not is_left(opened):
+    if instance.then in ("timeout", "deadline") and not is_left(opened):
         failure: Failure | None = ELEMENTS["try"].thrown(progress) if node.type == "try" else None
         if failure is not None:  # its time passed while `finally` ran: it ends as it was left
             failure = msgspec.structs.replace(failure, also=(*failure.also, used_up(undone, None)))
         else:
-            failure = msgspec.structs.replace(time_is_over(place, progress.then), data={"undone": undone})
+            failure = msgspec.structs.replace(time_is_over(place, instance.then), data={"undone": undone})
             failure = msgspec.structs.replace(failure, cause=used_up(undone, failure), data=None)
         return fail(step, opened, node, failure, attempt=instance.attempt, finished=step.at)
-    if progress.then == "complete" and not is_left(opened):
+    if instance.then == "complete" and not is_left(opened):
         return step.emit(place.done(partial_results(place, instance)))
     step.emit(cancelled(place, f"{instance.stopping}; the time for cleaning up was used"))
 

@@ -16,14 +16,15 @@ from perdure.definition.fields import percent
 from perdure.engine import events
 from perdure.engine.codec import handle_of_ext
 from perdure.engine.containers import (
+    breaks_out,
     cancelled,
     draining,
     ended_by_stop,
-    is_left,
     open_frame,
     opened,
     others_go_on,
     progress_of,
+    stands_still,
     stop_frame,
 )
 from perdure.engine.events import NOTHING, AnyFact
@@ -74,10 +75,11 @@ def invalid(title: str) -> NodeRefused:
 def _tolerated(place: Place, total: int) -> int:
     value = place.key("tolerate") if "tolerate" in place.node.keys else place.node.options.get("tolerate", 0)
     share = percent(value)
-    if share is not None and total >= 0:
+    if share is not None and share <= 100 and total >= 0:
         return int(share * total / 100)
     if type(value) is not int or value < 0:
-        raise invalid(f"Expected `tolerate` to be a number of failures, or a percentage, but it is {str(value)[:80]!r}.")
+        wanted = "a number of failures, or a percentage of the items in [0, 100]"
+        raise invalid(f"Expected `tolerate` to be {wanted}, but it is {str(value)[:80]!r}.")
     return value
 
 
@@ -106,8 +108,8 @@ def advance(place: Place, more: More) -> Iterator[AnyFact]:
         yield from stop_frame(place, instance.stopping)
         if not progress.open:
             yield from ended_by_stop(place, lambda: output(place))
-    elif is_left(place.opened):
-        return  # it will be asked to stop before anything else
+    elif stands_still(place):
+        return
     elif _is_chunk_full(place, progress):
         yield _put_away(place, progress)
     else:
@@ -116,31 +118,36 @@ def advance(place: Place, more: More) -> Iterator[AnyFact]:
 
 def _decide(place: Place, progress: Progress, more: More) -> Iterator[AnyFact]:
     options = place.node.options
-    drained = progress.failed_first and options["on_failure"] == "drain"  # the failure was first: it stands (rule 31)
-    if progress.broken_by is not None and not drained:
+    if breaks_out(place.node, progress):
         if options.get("in_flight", "cancel") == "cancel":
             yield from stop_frame(place, f"iteration {progress.broken_by} broke `{place.node.id}`")
         if not progress.open:
             yield place.done(output(place))
         return
-    if progress.until or _is_met(place, progress, more):
+    failure = _failing(place, progress)
+    if (progress.until and failure is None) or _is_met(place, progress, more):
         yield place.done(output(place))
         return
-    failure = _unreachable(place, progress, more)
-    if failure is not None and not parks(place.step, place.opened, place.node, failure):
-        raise NodeRefused(failure)  # what is left of it are losers (rule 19)
-    if failure is not None:
+    goes_on = failure is None or (options["on_failure"] == "isolate" and not progress.until)
+    if goes_on and _is_guarded(progress) and _may_open(place, progress, more):
+        yield from _too_many(place, progress)  # it stops its own iterations, which then count for no quorum
+        return
+    missed = _unreachable(place, progress, more)
+    if missed is not None and not parks(place.step, place.opened, place.node, missed):
+        raise NodeRefused(missed)  # what is left of it are losers (rule 19)
+    if missed is not None:
         yield from _after_its_end(place, progress, more)
         if not progress.open:
-            raise NodeRefused(failure)
+            raise NodeRefused(missed)
         return
-    failure = _failing(place, progress)
     if failure is not None and options["on_failure"] != "isolate":
         if options["on_failure"] != "drain":
             yield from stop_frame(place, f"an iteration of `{place.node.id}` failed: {failure.title}")
         if not progress.open:
             raise NodeRefused(failure)
         return
+    if failure is not None and progress.until:
+        raise NodeRefused(failure)  # it ends as early as without the failure, which stands
     yield from _open_next(place, progress, more)
     if progress.open:
         return
@@ -155,13 +162,14 @@ def _decide(place: Place, progress: Progress, more: More) -> Iterator[AnyFact]:
 
 def _open_next(place: Place, progress: Progress, more: More) -> Iterator[AnyFact]:
     """Open the next iteration, if there is one and it may run."""
-    has_room = not progress.concurrency or progress.open < progress.concurrency
-    if not has_room or draining(place) or not more(place, progress):
-        return
-    if _is_guarded(progress):
-        yield from _too_many(place, progress)
-    else:
+    if _may_open(place, progress, more):
         yield from open_frame(place, "body", progress.next, loop_names(place, progress.next))
+
+
+def _may_open(place: Place, progress: Progress, more: More) -> bool:
+    """Is there a further iteration, and room for it?"""
+    has_room = not progress.concurrency or progress.open < progress.concurrency
+    return has_room and not draining(place) and more(place, progress)
 
 
 def _is_guarded(progress: Progress) -> bool:

@@ -27,6 +27,7 @@ def begin(world: World, instance: Instance) -> None:
     instance.attempt += 1
     instance.state, instance.waits_for, instance.due = "running", "", None
     instance.leaving, instance.quorum_met = None, False
+    world.departures = [each for each in world.departures if each.target is not instance]  # of an attempt before
     instance.started_at = world.at
     limit = instance.limits.get("timeout")
     instance.timeout_at = None if limit is None else world.at + limit
@@ -36,8 +37,8 @@ def begin(world: World, instance: Instance) -> None:
 
 
 def mark(world: World, instance: Instance) -> None:
-    """Something is new to the container: it is looked at when nothing else follows, in its turn."""
-    instance.look = instance.look or world.tick()
+    """Something is new to the container: it is looked at when nothing else follows, those with older news first (rule 2)."""
+    instance.look = world.tick()
 
 
 def look(world: World, instance: Instance) -> None:

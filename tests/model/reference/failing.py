@@ -224,7 +224,7 @@ def drain_one(world: World, instance: Instance, cause: str) -> None:
     """A node that is not started is skipped, a backoff ends with its failure, a parked node is cancelled; others go on."""
     instance.no_retry = True
     instance.draining = True
-    if instance.state == "pending":
+    if instance.state == "pending" and instance.deadline_at is None:  # but a join whose deadline runs waits on (rule 21)
         ending.skip(world, instance, cause)
     elif instance.state == "parked":
         ending.cancel(world, instance, cause)

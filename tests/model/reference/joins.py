@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.definition.fields import is_expression
 from perdure.definition.graph import Entry
 from perdure.errors import Failure
 from reference import ending, failing, leaving
 from reference.edges import resolution
 from reference.names import Sight, duration, holds
-from reference.quorums import Tally, unreachable, verdict
-from reference.shape import counts_finished, error_ports, has_edge, region
+from reference.quorums import Tally, by_number, unreachable, verdict
+from reference.shape import counts_finished, error_ports, has_edge, need_of, region
 from reference.state import Instance, World, Wrong
 
 
@@ -22,11 +23,33 @@ def arrivals(join: Instance) -> list[Entry]:
     return sorted(resolved, key=lambda entry: join.frame.instances[entry.source_id].finished)
 
 
+def has_turn(join: Instance) -> bool:
+    """Whether what has resolved can decide the join, or begins its deadline; what an expression says nobody knows before."""
+    new = arrivals(join)
+    if not new or len(join.arrived) + len(new) == len(join.node.incoming):
+        return bool(new)
+    if join.node.disabled:
+        return False
+    statuses = [resolved_status(join, entry) for entry in (*join.arrived, *new)]
+    begins = join.deadline_at is None and any(join.raw.get(limit) is not None for limit in ("deadline", "timeout"))
+    if is_expression(join.raw.get("need")) or (begins and any(each != "dead" for each in statuses)):
+        return True
+    pending = len(join.node.incoming) - len(statuses)
+    tally = Tally(*(statuses.count(each) for each in ("success", "failed", "dead")), pending)
+    return by_number(join, need_of(join.node), tally) != "waits"
+
+
+def takes_a_later_turn(join: Instance) -> bool:
+    """Whether more edges have resolved since it got its turn, so that an expression waits until what is ready has begun."""
+    seen, join.seen = join.seen, len(arrivals(join))
+    return join.seen > seen and is_expression(join.raw.get("need")) and not join.node.disabled
+
+
 def look(world: World, join: Instance) -> None:
     """Edges have resolved since the join was looked at: it fires, fails, is skipped, or waits on (rule 15)."""
     new = arrivals(join)
     join.arrived += new
-    join.turn = 0
+    join.turn = join.seen = 0
     try:
         limit = duration(Sight(world, join.frame, join), join.raw.get("deadline"), "deadline")
         _decide(world, join)
@@ -54,8 +77,9 @@ def _decide(world: World, join: Instance) -> None:
         else:
             ending.skip(world, join, "`when` was false")
     elif said == "unreachable":
-        _end(world, join)
         failing.offer(world, join, unreachable(join, failures_of(join)))
+        if join.state == "failed":  # one that people are asked about has not ended
+            _end(world, join)
 
 
 def _end(world: World, join: Instance) -> None:

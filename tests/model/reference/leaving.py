@@ -41,7 +41,7 @@ def close(world: World, frame: Frame, departure: Departure) -> None:
     frame.returns.clear()
     for instance in list(frame.instances.values()):
         if instance.state == "pending":
-            ending.skip(world, instance, departure.cause)
+            _leave_out(world, instance, departure.cause)
         else:
             _close_instance(world, instance, departure)
 
@@ -55,6 +55,14 @@ def _close_instance(world: World, instance: Instance, departure: Departure) -> N
         stop(world, instance, departure.cause)
 
 
+def _leave_out(world: World, instance: Instance, cause: str) -> None:
+    """It has not started, so it is skipped; but a join whose deadline runs has begun (rule 21)."""
+    if instance.deadline_at is None:
+        ending.skip(world, instance, cause)
+    else:
+        ending.cancel(world, instance, cause)
+
+
 def stop(world: World, instance: Instance, cause: str) -> None:
     """An attempt under way is asked to stop; what only waits is cancelled at once (rule 12)."""
     if instance.fixed.get("recorded"):
@@ -65,18 +73,24 @@ def stop(world: World, instance: Instance, cause: str) -> None:
         if is_awaited and instance.let_go_at is None:
             instance.let_go_at = cleanup_end(world)
         instance.stopping, instance.by_deadline = cause, False
-    elif instance.node.type == "try" and instance.memory is not None and instance.memory.ended is not None:
-        containers.mark(world, instance)  # a part has just ended: `finally` is next
+    elif _has_begun(instance):
+        containers.mark(world, instance)  # it sees to that itself; in a try `finally` may be next
     else:
         ending.cancel(world, instance, cause)
+
+
+def _has_begun(instance: Instance) -> bool:
+    """Is it a container with an attempt under way, whether a frame of it is open or not?"""
+    return instance.node.type in containers.KINDS and instance.state == "running" and instance.waits_for != "backoff"
 
 
 def withdraw(world: World, instance: Instance, cause: str, kind: str = "cancel", failure: Failure | None = None) -> None:
     """One node is cancelled for itself: a loser, the target of a `cancel`, what an edge leads back over, what timed out."""
     if instance.state == "pending":
-        ending.skip(world, instance, cause)
-    elif world.active_frames(instance):
+        _leave_out(world, instance, cause)
+    elif _has_begun(instance):
         depart(world, Departure(kind, instance, cause, failure=failure, cleanup_at=budget(world, instance)))
+        containers.mark(world, instance)
     elif not instance.final:
         stop(world, instance, cause)
 
@@ -103,7 +117,9 @@ def under_way(world: World) -> list[Departure]:
 
 
 def _has_arrived(target: Frame | Instance) -> bool:
-    return target.ended if isinstance(target, Frame) else target.final
+    if isinstance(target, Frame):
+        return target.ended
+    return target.final or target.waits_for == "backoff" or target.state == "parked"
 
 
 def has_cleanup(world: World) -> bool:

@@ -241,7 +241,7 @@ def _carry_on(world: World, loop: Instance, frame: Frame) -> None:
 
 def _is_until(world: World, loop: Instance, frame: Frame) -> bool:
     raw = loop.raw.get("until")
-    if raw is None or loop.memory.breaks or loop.memory.failing:
+    if raw is None or loop.memory.breaks or (loop.memory.failing and loop.raw.get("on_failure") != "isolate"):
         return False
     return holds(after_sight(world, loop, frame), raw, "until")
 
@@ -327,8 +327,11 @@ def _unknown(loop: Instance) -> Tally:
 
 
 def _complete(world: World, loop: Instance) -> None:
-    """The loop has what it needs: it succeeds now, and iterations in flight are losers."""
-    ending.succeed(world, loop, output_of(world, loop))
+    """The loop has what it needs: it ends now, and iterations in flight are losers. A failure that was isolated stands."""
+    if loop.memory.failing:
+        failing.offer(world, loop, failing.joined(loop.memory.failing))
+    else:
+        ending.succeed(world, loop, output_of(world, loop))
     containers.lose(world, loop)
 
 

@@ -44,6 +44,12 @@ def verdict(sight: Sight, instance: Instance, tally: Tally) -> str:
         if holds(Sight(sight.world, sight.frame, sight.instance, {**sight.own, "join": tally.as_value()}), need, "need"):
             return "fires"
         return "waits" if tally.pending else "unreachable"
+    return by_number(instance, need, tally)
+
+
+def by_number(instance: Instance, need: Any, tally: Tally) -> str:
+    """fires, unreachable or waits, of a need that is a number, a share, `any` or `all`."""
+    alive = tally.total - tally.dead
     counted = tally.success + (tally.failed if counts_finished(instance.node) else 0)
     if counted >= needed(need, alive):
         return "fires"

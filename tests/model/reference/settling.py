@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference import containers, ending, leaving, starting, waits
+from reference import containers, ending, joins, leaving, starting, waits
 from reference.state import Frame, World
 
 STEPS_MAX = 20_000
@@ -27,6 +27,8 @@ def _follow(world: World) -> bool:
 def _give_turns(world: World) -> None:
     """What has become ready since the last thing was done gets its place, in the order of declaration."""
     for instance in world.present():
+        if instance.node.type == "join" and joins.takes_a_later_turn(instance):
+            instance.turn = 0
         if not instance.turn and starting.is_ready(instance):
             instance.turn = world.tick()
 

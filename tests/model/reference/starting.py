@@ -17,10 +17,14 @@ LIMITS = ("timeout", "deadline", "queue_timeout", "heartbeat", "grace")
 
 def is_ready(instance: Instance) -> bool:
     """Whether all edges are resolved, of a join a further one, and nothing keeps it from being judged."""
-    if instance.state != "pending" or not instance.frame.open or ending.is_being_reset(instance):
+    if instance.state != "pending" or ending.is_being_reset(instance):
+        return False
+    frame = instance.frame
+    goes_on = instance.deadline_at is not None and frame.departure is None and not frame.ended  # in a drain, as waits do
+    if not frame.open and not goes_on:
         return False
     if instance.node.type == "join":
-        return bool(joins.arrivals(instance))
+        return joins.has_turn(instance)
     return all(resolution(instance.frame, entry) != "unresolved" for entry in instance.node.incoming)
 
 
@@ -88,7 +92,7 @@ def attempt_again(world: World, instance: Instance) -> None:
         return
     instance.attempt += 1
     instance.due = None
-    instance.stopping, instance.by_deadline = "", False
+    instance.stopping, instance.by_deadline, instance.completes = "", False, False
     instance.started_at = world.at
     instance.state, instance.waits_for = ("running", "") if is_effect(instance.node) else ("waiting", "child")
     if instance.waits_for == "child":
@@ -169,6 +173,7 @@ def complete(world: World, target: Instance, cause: str) -> None:
     elif not is_effect(target.node) or target.state != "running":
         ending.succeed(world, target, None)
     else:
+        target.completes = True
         leaving.withdraw(world, target, cause)
 
 

@@ -101,6 +101,7 @@ class Instance:
     waits_for: str = ""  # of one that waits: end, signal, event, condition, child, backoff
     attempt: int = 0  # how many attempts have begun
     turn: int = 0  # when it became ready, as a number that grows
+    seen: int = 0  # of a join: edges that had resolved when its turn was given, and were not looked at
     began: int = 0  # the same kind of number: when it started, waited, ended
     waited: int = 0
     finished: int = 0
@@ -116,6 +117,7 @@ class Instance:
     # effects and children
     params: Any = None
     stopping: str = ""  # why its attempt was asked to stop
+    completes: bool = False  # and then it succeeds
     by_deadline: bool = False  # whether that was its deadline
     last_failure: Failure | None = None
     retries: dict[int, int] = field(default_factory=dict)  # used, by policy

@@ -91,7 +91,7 @@ def _of_instance(world: World, instance: Instance) -> Iterator[Timer]:
     fails_already = instance.leaving is not None and instance.leaving.kind == "error" and instance.frame.departure is None
     if instance.deadline_at is not None and (fails_already or not is_leaving):
         yield Timer(instance.deadline_at, path, 2, lambda: _meet_deadline(world, instance))
-    if instance.node.type == "try" and instance.memory is not None and instance.memory.cleanup_at is not None:
+    if instance.node.type == "try" and has_begun and instance.memory is not None and instance.memory.cleanup_at is not None:
         yield Timer(instance.memory.cleanup_at, path, 9, lambda: trying.exhaust(world, instance))
 
 

@@ -69,12 +69,14 @@ def look(world: World, instance: Instance) -> None:
 
 
 def leave(world: World, instance: Instance) -> None:
-    """It is being left: `finally` runs all the same, then it ends."""
+    """It is being left: `finally` runs all the same, then it ends; but where the body has not begun nothing is cleaned up."""
     memory: Memory = instance.memory
     frame = memory.ended
     if world.active_frames(instance):
         return
-    if frame is not None and frame.kind == "finally":
+    if frame is None:
+        containers.has_been_left(world, instance)
+    elif frame.kind == "finally":
         _end(world, instance, frame.error)
     else:
         memory.output, memory.error = None, None

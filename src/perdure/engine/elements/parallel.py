@@ -12,11 +12,11 @@ from perdure.engine.containers import (
     cancelled,
     draining,
     ended_by_stop,
-    is_left,
     open_frame,
     opened,
     others_go_on,
     progress_of,
+    stands_still,
     stop_frame,
 )
 from perdure.engine.events import AnyFact, Done
@@ -89,7 +89,7 @@ def advance(place: Place) -> Iterator[AnyFact]:
         yield from stop_frame(place, instance.stopping)
         if not progress.open:
             yield from ended_by_stop(place, lambda: outcomes(place, progress))
-    elif not is_left(place.opened):
+    elif not stands_still(place):
         yield from _decide(place, progress)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from perdure.definition.spec import Example, NodeSpec
 from perdure.engine import events
 from perdure.engine.compensations import bound_for
-from perdure.engine.containers import ended_by_stop, is_left, opened, progress_of, stop_frame
+from perdure.engine.containers import ended_by_stop, opened, progress_of, stands_still, stop_frame
 from perdure.engine.events import AnyFact
 from perdure.engine.execution import Compensation, Frame, FrameEnd, Progress
 from perdure.engine.index import FrameIndex
@@ -80,8 +80,8 @@ def advance(place: Place) -> Iterator[AnyFact]:
     if instance.stopping:
         yield from stop_frame(place, instance.stopping)
         return
-    if progress.open or is_left(place.opened):
-        return  # where the frame around is left it will be asked to stop before anything else
+    if progress.open or stands_still(place):
+        return
     compensation = _last(place)
     if compensation is not None:
         yield from _undo(place, compensation)

@@ -13,6 +13,7 @@ from perdure.engine.containers import (
     open_frame,
     opened,
     progress_of,
+    stands_still,
     stop_frame,
     time_is_over,
 )
@@ -77,8 +78,8 @@ def advance(place: Place) -> Iterator[AnyFact]:
         if instance.stopping:
             yield from stop_frame(place, instance.stopping)
         return
-    if not instance.stopping and is_left(place.opened):
-        return  # it will be asked to stop before anything else
+    if not instance.stopping and stands_still(place):
+        return
     ended = progress.named
     if BODY not in ended and not instance.stopping:
         yield from open_frame(place, BODY)
@@ -115,9 +116,9 @@ def _conclude(place: Place, progress: Progress) -> Iterator[AnyFact]:
     instance = place.instance()
     assert instance is not None
     left = is_left(place.opened)
-    error = _pending(place, progress, left=left)
+    error = _pending(place, progress, "" if left else instance.then)
     wrong = progress.named[FINALLY].error if FINALLY in progress.named else None
-    if instance.stopping and not left and (not progress.then or _was_left(progress)):
+    if instance.stopping and not left and (not instance.then or _was_left(progress)):
         yield from _as_asked(place, progress, wrong)
         return
     if wrong is not None:
@@ -147,17 +148,17 @@ def _as_asked(place: Place, progress: Progress, wrong: Failure | None) -> Iterat
     """It ends as whoever made it stop wants, whatever went `wrong` in `finally` (rule 31)."""
     instance = place.instance()
     assert instance is not None
-    if progress.then in ("timeout", "deadline"):
-        failure = time_is_over(place, progress.then)
+    if instance.then in ("timeout", "deadline"):
+        failure = time_is_over(place, instance.then)
         raise NodeRefused(msgspec.structs.replace(failure, also=(wrong,)) if wrong is not None else failure)
-    yield place.done() if progress.then else was_cancelled(place, instance.stopping)
+    yield place.done() if instance.then else was_cancelled(place, instance.stopping)
 
 
-def _pending(place: Place, progress: Progress, *, left: bool) -> Failure | None:
+def _pending(place: Place, progress: Progress, then: str) -> Failure | None:
     """The error that is under way: of the handler, of the body, else of its own time, which came while `finally` ran."""
     error = thrown(progress)
-    if error is None and progress.then in ("timeout", "deadline") and not left:
-        return time_is_over(place, progress.then)
+    if error is None and then in ("timeout", "deadline"):
+        return time_is_over(place, then)
     return error
 
 
