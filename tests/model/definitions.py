@@ -5,9 +5,10 @@ Only what the checker accepts. Bodies are small, and what is drawn first is the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from random import Random
+from typing import Any, Protocol
 
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -46,11 +47,45 @@ class Ids:
         return f"n{self.used}"
 
 
+class Chance(Protocol):
+    """Where chance comes from; the plainest is 0, and nothing."""
+
+    def number(self, least: int, most: int) -> int: ...
+
+    def several(self, choices: Sequence[str], most: int) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Chance that shrinks: from a strategy."""
+
+    draw: st.DrawFn
+
+    def number(self, least: int, most: int) -> int:
+        return self.draw(st.integers(least, most))
+
+    def several(self, choices: Sequence[str], most: int) -> list[str]:
+        return self.draw(st.lists(st.sampled_from(choices), max_size=most, unique=True))
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """Chance of one seed, which is quick."""
+
+    random: Random
+
+    def number(self, least: int, most: int) -> int:
+        return self.random.randint(least, most)
+
+    def several(self, choices: Sequence[str], most: int) -> list[str]:
+        return self.random.sample(choices, min(len(choices), self.random.randint(0, most)))
+
+
 @dataclass(frozen=True)
 class Around:
     """What is around the nodes of a scope: how deep, which loops, what may be left and named."""
 
-    draw: st.DrawFn
+    chosen: Chance
     ids: Ids
     depth: int = 0
     kind: str = "workflow"
@@ -63,11 +98,11 @@ class Around:
 
     def one_of(self, *choices: Any) -> Any:
         """One of these; the first is the plainest."""
-        return self.draw(st.sampled_from(choices))
+        return choices[self.chosen.number(0, len(choices) - 1)]
 
     def chance(self, out_of: int) -> bool:
         """True once in so many times; false is the plainest."""
-        return bool(self.draw(st.integers(0, out_of - 1)) == out_of - 1)
+        return self.chosen.number(0, out_of - 1) == out_of - 1
 
 
 @dataclass
@@ -83,16 +118,30 @@ class Made:
 @st.composite
 def definitions(draw: st.DrawFn) -> Definition:
     """A random definition."""
-    around = Around(draw, Ids())
-    scope = scope_of(around, draw(st.integers(4, 10)))
+    found = definition_of(Drawn(draw), 4, 10)
+    assume(not check_document(found.document, CATALOG).errors)
+    return found
+
+
+def seeded(random: Random, least: int, most: int) -> Definition:
+    """The next definition of this chance that the checker accepts, with so many nodes at its root."""
+    while True:
+        found = definition_of(Seeded(random), least, most)
+        if not check_document(found.document, CATALOG).errors:
+            return found
+
+
+def definition_of(chosen: Chance, least: int, most: int) -> Definition:
+    """A definition with so many nodes at its root; the checker may refuse it."""
+    around = Around(chosen, Ids())
+    scope = scope_of(around, chosen.number(least, most))
     settings: dict[str, Any] = {"on_failure": around.one_of(*POLICIES), "cleanup": around.one_of("3s", "1m")}
     if around.chance(6):
         settings["park"] = True
     if around.chance(5):
         settings["timeout"] = around.one_of("20s", "6s")
     document = {"perdure": 1, "name": "random", "settings": settings, "vars": variables(), **scope}
-    assume(not check_document(document, CATALOG).errors)
-    given = {"p": draw(st.booleans()), "q": draw(st.booleans()), "items": list(range(draw(st.integers(0, 3))))}
+    given = {"p": bool(chosen.number(0, 1)), "q": bool(chosen.number(0, 1)), "items": list(range(chosen.number(0, 3)))}
     return Definition(document, given)
 
 
@@ -126,7 +175,7 @@ def scope_of(around: Around, size: int) -> dict[str, Any]:
 def add_node(around: Around, made: Made) -> None:
     """One node more, after some of those that are there."""
     entries = [id_ if port == "out" else f"{id_}.{port}" for id_, ports in made.ports.items() for port in ports]
-    after = around.draw(st.lists(st.sampled_from(entries), max_size=3, unique=True)) if entries else []
+    after = around.chosen.several(entries, 3) if entries else []
     sources = {entry.partition(".")[0] for entry in after}
     before = sources.union(*(made.before[source] for source in sources))
     id_ = around.ids.new()
@@ -337,7 +386,7 @@ def inside(around: Around, id_: str, kind: str, **changed: Any) -> Around:
 
 def size(around: Around) -> int:
     """How many nodes a body has."""
-    return int(around.draw(st.integers(1, 3)))
+    return around.chosen.number(1, 3)
 
 
 def _join(around: Around, id_: str) -> Node:

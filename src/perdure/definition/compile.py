@@ -60,6 +60,12 @@ def _every_scope(root: ScopePlan) -> Iterator[ScopePlan]:
         waiting += [inner for node in scope.nodes for inner in node.scopes.values()]
 
 
+def _may_detach(node: NodePlan) -> bool:
+    """May the container end by a quorum or a deadline while frames of it go on, or have still to begin (rule 19)?"""
+    ends_early = node.type == "parallel" or node.options.get("need") is not None or "need" in node.keys
+    return node.type != "join" and node.options.get("losers") == "detach" and (ends_early or node.deadline is not None)
+
+
 def _settings(raw: Mapping[str, Any], templates: Mapping[Path, Template]) -> Settings:
     def value(key: str) -> Template | None:
         return templates.get(("settings", key))
@@ -103,7 +109,7 @@ class _Compiler:
             variables={name: self._variable(scope, name, declared) for name, declared in scope.variables.items()},
             timeout=self._templates.get((*scope.path, "timeout")),
             joins=frozenset(node.index for node in nodes if node.type == "join"),
-            detaching=tuple(node.id for node in nodes if node.type != "join" and node.options.get("losers") == "detach"),
+            detaching=tuple(node.id for node in nodes if _may_detach(node)),
         )
 
     def _variable(self, scope: Scope, name: str, declared: Any) -> VariablePlan:
