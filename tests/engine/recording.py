@@ -23,6 +23,7 @@ from perdure.engine.index import FrameIndex, Index
 from perdure.engine.machine import STEP_FACTS_MAX, Stepped
 from perdure.engine.place import encode_bounded
 from perdure.engine.replay import Recorded, restep
+from perdure.engine.timers import counts
 from perdure.testing.rehearsal import EXECUTION, Rehearsal
 
 SECOND = MICROSECONDS
@@ -249,9 +250,10 @@ def picture(index: Index, execution: Execution) -> dict[str, Any]:
         "ready": list(
             dict.fromkeys((opened.frame.path, number) for opened, number in index.ready if _may_start(opened, number))
         ),
-        "timers": sorted({timer for timer in index.timers if index._counts(execution, timer)}),
+        "timers": sorted({timer for timer in index.timers if counts(execution, timer)}),
         "conditions": sorted(index.conditions),
-        "events": dict(sorted(index.events.items())),
+        "events": index.events,
+        "signals": index.signals,
     }
 
 

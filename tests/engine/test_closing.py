@@ -201,6 +201,16 @@ def test_rule_43_a_deadline_that_has_passed_stands_when_the_frame_drains(begin: 
 # -- going round, and time that is used up ----------------------------------------------------------------------------------
 
 
+def test_rule_36_a_deadline_that_was_the_last_visit_is_asked_about_by_nobody(begin: Begin) -> None:
+    """Parked, its deadline would fall due again at once, for ever."""
+    node = {"deadline": "2s", "park": True, "after": [{"from": "a.timeout", "again": True, "max_visits": 2}]}
+    play = begin({"a": node})
+    for _ in range(2):
+        play.pass_time(2)
+        play.stopped("a" if play.running() == ["a"] else "a#2")
+    assert (play.status, error_of(play).code) == ("failed", "visits.exhausted")
+
+
 @pytest.mark.parametrize("on_timeout", ["fail", "route"])
 def test_rule_36_a_wait_that_times_out_too_often_fails_to_its_error_edge(begin: Begin, on_timeout: str) -> None:
     """`visits.exhausted` is a failure of the source, also where it went back by `timeout`."""

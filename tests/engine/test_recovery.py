@@ -12,12 +12,12 @@ from recording import Recording
 
 from perdure.engine import events
 from perdure.engine.codec import decode_row, decode_snapshot, encode_row, encode_snapshot, inputs_as_given
-from perdure.engine.commands import Evaluate, Run
+from perdure.engine.commands import Evaluate
 from perdure.engine.evolution import evolve
 from perdure.engine.execution import Execution
 from perdure.engine.index import Index
 from perdure.engine.machine import step
-from perdure.engine.outstanding import outstanding
+from perdure.engine.outstanding import command_for, running
 from perdure.testing.rehearsal import effects
 
 CHECKED = settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
@@ -115,8 +115,9 @@ def test_outstanding_work_is_a_function_of_the_state() -> None:
     play = Recording(effects(a={}, b={}, c={"after": "a"}))
     play.start()
     play.succeed("a")
-    asked = [command for command in outstanding(play.folded(), play.index, play.now) if isinstance(command, Run)]
-    assert [command.token.node for command in asked] == ["b", "c"]
+    state, index = play.folded(), Index.rebuilt(play.plan, play.folded(), {})
+    asked = [command_for(state, index, opened, node, instance, play.now) for opened, node, instance in running(index)]
+    assert [node.id for _, node, _ in running(index)] == ["b", "c"]
     assert asked == [run for run in play.runs() if run.token.node != "a"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ _SETTINGS_NAMED = frozenset(
         "depth_max",
     }
 )
+_ERROR_PORTS = ("error", "timeout")
 _RETRY: dict[str, Any] = {"attempts": 3, "initial": "1s", "max": "5m"}
 
 
@@ -37,6 +38,7 @@ def plan_of(subject: Subject, digest: bytes) -> Plan:
     document = subject.document
     lock = {node.spec.name: node.spec.version for node in subject.nodes if node.spec is not None}
     root = _Compiler(subject.templates).scope(subject.root, "")
+    scopes = {scope.path: scope for scope in _every_scope(root)}
     return Plan(
         name=document["name"],
         title=document.get("title", ""),
@@ -48,7 +50,8 @@ def plan_of(subject: Subject, digest: bytes) -> Plan:
         output_schema=document.get("output_schema"),
         triggers=tuple(document.get("triggers", ())),
         document=document,
-        scopes={scope.path: scope for scope in _every_scope(root)},
+        scopes=scopes,
+        cleans_up=any(path.endswith((".finally", ".compensate")) for path in scopes),
     )
 
 
@@ -64,6 +67,27 @@ def _may_detach(node: NodePlan) -> bool:
     """May the container end by a quorum or a deadline while frames of it go on, or have still to begin (rule 19)?"""
     ends_early = node.type == "parallel" or node.options.get("need") is not None or "need" in node.keys
     return node.type != "join" and node.options.get("losers") == "detach" and (ends_early or node.deadline is not None)
+
+
+def _joins_around(joins: Iterable[NodePlan]) -> Mapping[int, tuple[NodePlan, ...]]:
+    """By node: the joins in whose region it lies, as they are declared."""
+    found: dict[int, tuple[NodePlan, ...]] = {}
+    for join in joins:
+        for inside in join.options["region"]:
+            found[inside] = (*found.get(inside, ()), join)
+    return found
+
+
+def _reachable(nodes: Sequence[NodePlan], target: int) -> frozenset[int]:
+    """A node, and everything that is reachable from it by forward edges."""
+    found = {target}
+    waiting = [target]
+    while waiting:
+        for edge in nodes[waiting.pop()].outgoing:
+            if edge.target not in found:
+                found.add(edge.target)
+                waiting.append(edge.target)
+    return frozenset(found)
 
 
 def _settings(raw: Mapping[str, Any], templates: Mapping[Path, Template]) -> Settings:
@@ -93,6 +117,7 @@ class _Compiler:
     # -- scopes -------------------------------------------------------------------------------------------------------
     def scope(self, scope: Scope, path: str) -> ScopePlan:
         nodes = tuple(self._node(node, path) for node in scope.nodes.values())
+        joins = [node for node in nodes if node.type == "join"]
         loop = scope.outer if scope.kind == "loop" else None
         result = self._templates.get((*scope.path, "result"))
         if loop is not None and result is None:
@@ -108,7 +133,10 @@ class _Compiler:
             result=result if scope.kind != "workflow" else None,
             variables={name: self._variable(scope, name, declared) for name, declared in scope.variables.items()},
             timeout=self._templates.get((*scope.path, "timeout")),
-            joins=frozenset(node.index for node in nodes if node.type == "join"),
+            joins=frozenset(join.index for join in joins),
+            asked=frozenset(join.index for join in joins if join.options.get("need") is None),
+            joins_around=_joins_around(joins),
+            regions={edge.target: _reachable(nodes, edge.target) for node in nodes for edge in node.again},
             detaching=tuple(node.id for node in nodes if _may_detach(node)),
         )
 
@@ -127,6 +155,7 @@ class _Compiler:
         again = tuple(_edge(entry) for entry in node.again_out)
         own_path = f"{path}.{node.id}" if path else node.id
         leaving = {edge.port for edge in (*outgoing, *again)}
+        catch = () if node.type == "try" else tuple(self._catch(node))
         return NodePlan(
             index=node.index,
             id=node.id,
@@ -142,8 +171,9 @@ class _Compiler:
             options=_options(node),
             scopes={name: self.scope(inner, f"{own_path}.{name}") for name, inner in node.scopes.items()},
             when=self._condition((*node.path, "when")),
-            catch=() if node.type == "try" else tuple(self._catch(node)),
+            catch=catch,
             handlers=tuple(self._catch(node)) if node.type == "try" else (),
+            error_ports=frozenset((*_ERROR_PORTS, *(caught.port for caught in catch))),
             has_error_edge="error" in leaving,
             has_timeout_edge="timeout" in leaving,
             retry=tuple(self._retry(raw.get("retry"), node.path)),

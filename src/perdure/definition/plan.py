@@ -83,6 +83,7 @@ class NodePlan:
     when: Expression | None
     catch: tuple[CatchPort, ...]
     handlers: tuple[CatchPort, ...]  # of a `try`: what each takes, and the name of its scope as port
+    error_ports: frozenset[str]  # those that only a failure makes live
     has_error_edge: bool
     has_timeout_edge: bool
     retry: tuple[RetryPolicy, ...]
@@ -118,6 +119,9 @@ class ScopePlan:
     variables: Mapping[str, VariablePlan]
     timeout: Template | None
     joins: frozenset[int] = frozenset()  # nodes that are looked at each time one of their edges resolves
+    asked: frozenset[int] = frozenset()  # those of the joins that have an expression to be asked
+    joins_around: Mapping[int, tuple[NodePlan, ...]] = field(default_factory=dict)  # by node: in whose region it lies (rule 19)
+    regions: Mapping[int, frozenset[int]] = field(default_factory=dict)  # by target: what an `again` edge resets (rule 35)
     detaching: tuple[str, ...] = ()  # containers whose losers go on, also those that had not begun (rule 19)
 
 
@@ -152,3 +156,4 @@ class Plan:
     triggers: tuple[Mapping[str, Any], ...]
     document: Mapping[str, Any]
     scopes: Mapping[str, ScopePlan]  # all of them, by their paths
+    cleans_up: bool  # is there a scope among them that runs when something is left?

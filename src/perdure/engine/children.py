@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.definition.plan import NodePlan
 from perdure.engine import events
 from perdure.engine.compensations import names_kept
-from perdure.engine.containers import is_left
+from perdure.engine.containers import is_left, time_is_over
 from perdure.engine.execution import WAITING, Instance
 from perdure.engine.failing import fail, withdraw
 from perdure.engine.index import FrameIndex
@@ -104,8 +104,7 @@ def time_over(node: NodePlan, then: str) -> Failure:
     """How a sub-workflow fails whose own time has passed."""
     if then == "timeout":
         return Failure(code="timeout", title=f"`{node.id}` waited for its child until its timeout.", category="timeout")
-    title = f"the deadline of `{node.id}` passed"
-    return Failure(code="timeout.deadline", title=title, category="timeout", retryable=False)
+    return time_is_over(node, then)
 
 
 def timed_out(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, then: str, cause: str) -> None:

@@ -103,11 +103,11 @@ def end_hard(step: Step, departure: Departure, error: Failure | None) -> None:
     """Terminate: everything stops, nothing is waited for, nothing more runs (rule 37)."""
     if departure.kind == "return" and step.index.plan.output_schema:
         step.value(departure.value)  # a step that lacks it may have stated nothing (day-one 29)
-    for opened, _, instance in list(running(step.execution, step.index)):
+    for opened, _, instance in list(running(step.index)):
         if not instance.stopping:
             step.stop(opened, instance, departure.cause)
     if departure.kind == "return":
-        return _succeed(step, step.index.frames[""], departure.value, error)
+        return _succeed(step, departure.value, error)
     _end_execution(step, _STATUS_OF[departure.kind], error=error)
 
 
@@ -149,7 +149,7 @@ def _end_workflow(step: Step, opened: FrameIndex, output: Raw, error: Failure | 
     if departure is None or departure.kind == "return":
         if error is not None:
             return _end_execution(step, "failed", error=error)
-        return _succeed(step, opened, output if departure is None else departure.value)
+        return _succeed(step, output if departure is None else departure.value)
     started = list(_handed_over(step)) if departure.kind == "timeout" else []
     _end_execution(step, _STATUS_OF[departure.kind], error=error, started=started)
 
@@ -173,7 +173,7 @@ ERROR_RELATION = "error"
 """What an execution is to the one whose failure it was started for; the failure of such a one starts no further."""
 
 
-def _succeed(step: Step, opened: FrameIndex, output: Raw, left: Failure | None = None) -> None:
+def _succeed(step: Step, output: Raw, left: Failure | None = None) -> None:
     """Success, if the output is what the workflow promises (rule 32). `left`: what could not be cleaned up in its time."""
     schema = step.index.plan.output_schema
     faults = faults_of(schema, step.value(output), limit=OUTPUT_FAULTS_MAX) if schema else []

@@ -19,24 +19,32 @@ _ANYTHING = ("", "")
 
 
 def judge_all(step: Step) -> bool:
-    """Judge the conditions that read a name which changed; did one come true, or fail?"""
+    """Judge the conditions that read a name which changed; did one come true, or fail?
+
+    The others are judged with what followed from this one, and those before it anew if they read of that. A step that is cut,
+    or lacks a value, leaves all of them to the next, whose time is another.
+    """
     index = step.index
     if not index.conditions or not index.changed:
         return False
-    changed, index.changed = index.changed, set()
     for path, node_id in list(index.conditions):
         opened = index.frames[path]
         node = index.node(path, node_id)
-        if _ANYTHING not in changed and not changed & set(names_read(opened, node)):
+        if not _has_changed(step, opened, node):
             continue
-        try:
-            if judge(step, opened, node):
-                index.changed |= changed  # the others are judged with what followed from this one
-                return True
-        except BaseException:  # a value is lacking, or the step is full: they are judged again
-            index.changed |= changed
-            raise
+        if judge(step, opened, node):
+            return True
+        step.untrue[path, node_id] = step.execution.seq
+    index.changed, step.untrue = {}, {}
     return False
+
+
+def _has_changed(step: Step, opened: FrameIndex, node: NodePlan) -> bool:
+    """Has a name that a condition reads changed since it was judged?"""
+    changed, judged = step.index.changed, step.untrue.get((opened.frame.path, node.id), 0)
+    if changed.get(_ANYTHING, 0) > judged:
+        return True
+    return any(changed.get(name, 0) > judged for name in names_read(opened, node))
 
 
 def judge(step: Step, opened: FrameIndex, node: NodePlan) -> bool:

@@ -8,13 +8,12 @@ die, between any two of these things (rule 3).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
 
-from perdure.definition.plan import NodePlan, Plan
+from perdure.definition.plan import NodePlan, ScopePlan
 from perdure.engine import events
 from perdure.engine.events import NOTHING, AnyFact
 from perdure.engine.execution import FAILED, FINAL, OPEN, RUNNING, SUCCEEDED, WAITING, Frame, Instance, Progress
@@ -52,27 +51,35 @@ def progress_of(place: Place) -> Progress:
 
 def open_frame(place: Place, name: str, index: int = -1, names: Names | None = None) -> Iterator[AnyFact]:
     """Enter a scope of the container: its frame, the first values of its variables, which see `names`."""
-    scope = place.node.scopes[name]
+    instance = place.instance()
+    assert instance is not None, "a container that has begun is an instance"
+    yield from entered(
+        place, place.node.scopes[name], frame_path(place.path, instance.attempt, name, index),
+        where=f"{name}.", names=names, blamed=place.path, name=name, index=index,
+    )  # fmt: skip
+
+
+def entered(
+    place: Place, scope: ScopePlan, frame: str, *, where: str, names: Names | None, blamed: str, name: str,
+    timed_by: Names | None = None, **fields: Any,
+) -> Iterator[AnyFact]:  # fmt: skip
+    """This frame opens. What cannot be evaluated of it, `where` it stands, is a failure of `blamed` inside it."""
     timeout_at, values = 0, []
     refused: Failure | None = None
     try:
-        timeout_at = place.after(scope.timeout, f"{name}.timeout")
+        timeout_at = place.after(scope.timeout, f"{where}timeout", timed_by)
         for variable in scope.variables.values():
-            value = place.evaluate(variable.value, f"{name}.vars.{variable.name}", names)
+            value = place.evaluate(variable.value, f"{where}vars.{variable.name}", names)
             values.append((variable.name, place.encoded(value)))
     except NodeRefused as wrong:
-        refused = wrong.failure
-    instance = place.instance()
-    assert instance is not None, "a container that has begun is an instance"
-    path = frame_path(place.path, instance.attempt, name, index)
+        refused = msgspec.structs.replace(wrong.failure, node=blamed)
     yield events.FrameOpened(
-        frame=place.opened.frame.path, node=place.node.id, visit=place.visit, scope=name, index=index, timeout_at=timeout_at
+        frame=place.opened.frame.path, node=place.node.id, visit=place.visit, scope=name, timeout_at=timeout_at, **fields
     )
     for variable_name, raw in values:
-        yield events.VariableSet(frame=path, name=variable_name, value=raw)
+        yield events.VariableSet(frame=frame, name=variable_name, value=raw)
     if refused is not None:
-        failure = msgspec.structs.replace(refused, node=place.path)
-        yield events.Departing(frame=path, kind="fail", cause=refused.title, error=failure)
+        yield events.Departing(frame=frame, kind="fail", cause=refused.title, error=refused)
 
 
 # -- leaving -------------------------------------------------------------------------------------------------------------
@@ -173,16 +180,16 @@ def ended_by_stop(place: Place, partial: Any = None) -> Iterator[AnyFact]:
     if instance.then == "complete" and not departed:
         yield place.done(partial() if partial is not None else None)
     elif instance.then in ("timeout", "deadline") and not departed:
-        raise NodeRefused(time_is_over(place, instance.then))
+        raise NodeRefused(time_is_over(place.node, instance.then))
     else:
         yield cancelled(place, instance.stopping)
 
 
-def time_is_over(place: Place, then: str) -> Failure:
+def time_is_over(node: NodePlan, then: str) -> Failure:
     """How a container fails whose time has passed."""
     if then == "timeout":
-        return Failure(code="timeout", title=f"`{place.node.id}` took longer than its timeout.", category="timeout")
-    title = f"the deadline of `{place.node.id}` passed"
+        return Failure(code="timeout", title=f"`{node.id}` took longer than its timeout.", category="timeout")
+    title = f"the deadline of `{node.id}` passed"
     return Failure(code="timeout.deadline", title=title, category="timeout", retryable=False)
 
 
@@ -211,15 +218,9 @@ def cleanup_until(step: Step, opened: FrameIndex | None = None, instance: Instan
     What has no `finally` and no compensation ends when its attempts have stopped, which is their `grace` to limit.
     """
     waits_for_a_child = instance is not None and instance.state == WAITING
-    if not waits_for_a_child and not cleans_up(step.index.plan):
+    if not waits_for_a_child and not step.index.plan.cleans_up:
         return 0
     return step.at + cleanup_budget(step, opened, instance)
-
-
-@lru_cache(1_024)
-def cleans_up(plan: Plan) -> bool:
-    """Is there a scope anywhere in the workflow that runs when something is left?"""
-    return any(path.endswith((".finally", ".compensate")) for path in plan.scopes)
 
 
 def cleanup_budget(step: Step, opened: FrameIndex | None = None, instance: Instance | None = None) -> int:
@@ -271,7 +272,7 @@ def give_up_frame(step: Step, opened: FrameIndex, cause: str) -> None:
     step.emit(events.FrameClosed(frame=opened.frame.path, status="cancelled"))
 
 
-def give_up(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, cause: str) -> list[str]:
+def give_up(step: Step, opened: FrameIndex, node: NodePlan, cause: str) -> list[str]:
     """End everything inside a container at once, waiting for nobody (rule 38). The paths of what was left undone."""
     undone: list[str] = []
     for inner in list(opened.inside.get(node.id, {}).values()):
@@ -287,7 +288,7 @@ def _empty(step: Step, opened: FrameIndex, cause: str, undone: list[str]) -> Non
         if instance is None:
             step.emit(events.Skipped(frame=frame.path, node=node.id, visit=frame.visit_of(node.id), cause=cause))
             continue
-        undone += give_up(step, opened, node, instance, cause)
+        undone += give_up(step, opened, node, cause)
         if instance.state >= FINAL:
             continue
         if instance.state != OPEN:

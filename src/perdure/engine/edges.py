@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from perdure.engine.index import FrameIndex
 
 LIVE, DEAD, BROKEN = "live", "dead", "broken"
-_ALWAYS_ERROR_PORTS = ("error", "timeout")
-
-
-def error_ports(node: NodePlan) -> frozenset[str]:
-    """The ports that only a failure makes live."""
-    return frozenset((*_ALWAYS_ERROR_PORTS, *(caught.port for caught in node.catch)))
 
 
 def resolution(edge: Edge, source: NodePlan, instance: Instance, on_failure: str) -> str:
@@ -27,11 +21,11 @@ def resolution(edge: Edge, source: NodePlan, instance: Instance, on_failure: str
     if state == SUCCEEDED or (state == FAILED and instance.ports):
         return LIVE if edge.port in instance.ports else DEAD
     if state == FAILED:
-        if edge.port in error_ports(source):
+        if edge.port in source.error_ports:
             return DEAD
         return LIVE if on_failure == "ignore" and not instance.shielded else BROKEN
     if state == SKIPPED and instance.broken:
-        return DEAD if edge.port in error_ports(source) else BROKEN
+        return DEAD if edge.port in source.error_ports else BROKEN
     return DEAD
 
 
@@ -75,6 +69,11 @@ class Arrivals:
 def counts_finished(declared: Any, on_failure: str) -> bool:
     """Does a quorum count failed branches too (rule 16)? `declared`: its `count`, None where left out."""
     return (declared or ("finished" if on_failure == "collect" else "success")) == "finished"
+
+
+def shields(node: NodePlan, on_failure: str) -> bool:
+    """Does the quorum of a join or a container bear failures of its branches, so that they only count (rule 18)?"""
+    return node.options.get("need") != "all" or counts_finished(node.options.get("count"), on_failure)
 
 
 def is_looked_at(opened: FrameIndex, join: NodePlan, arrivals: Arrivals) -> bool:

@@ -6,6 +6,7 @@ So yesterday's journal folds to yesterday's state, whatever `machine` has learne
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -246,15 +247,17 @@ def _departing(execution: Execution, fact: events.Departing) -> None:
 
 def _opened(execution: Execution, fact: events.Opened) -> None:
     instance = _of(execution, fact)
+    begun = execution.seq
     if instance.progress is not None:
         _let_go(execution, instance.progress)
+        begun = instance.progress.begun
     instance.state, instance.attempt, instance.due = OPEN, fact.attempt, 0
     instance.stopping, instance.stopping_deadline, instance.pure = "", False, False
     instance.ready, instance.deadline_at = fact.ready, fact.deadline_at
     instance.progress = Progress(
         items=fact.items, total=fact.total, concurrency=fact.concurrency, tolerate=fact.tolerate,
         iterations_max=fact.iterations_max, keep=fact.keep, carry=fact.carry, reduced=fact.reduced, accepts=fact.accepts,
-        timeout_at=fact.timeout_at, touched=execution.seq,
+        timeout_at=fact.timeout_at, touched=execution.seq, begun=begun,
     )  # fmt: skip
 
 
@@ -284,11 +287,15 @@ def _frame_opened(execution: Execution, fact: events.FrameOpened) -> None:
 
 
 def _taken(execution: Execution, seq: int) -> Compensation:
-    """The compensation of this registration, which is carried out now; it is looked for from the end, where rollbacks begin."""
-    number = next(
-        number for number in reversed(range(len(execution.compensations))) if execution.compensations[number].seq == seq
-    )
-    return execution.compensations.pop(number)
+    """The compensation of this registration, which is carried out now."""
+    compensation = execution.compensations.pop(_place_of(execution, seq))
+    assert compensation.seq == seq, "what a rollback carries out stands registered"
+    return compensation
+
+
+def _place_of(execution: Execution, seq: int) -> int:
+    """Where the compensations begin that this fact registered, or a later one: they stand in the order of the journal."""
+    return bisect_left(execution.compensations, seq, key=lambda each: each.seq)
 
 
 def _frame_closed(execution: Execution, fact: events.FrameClosed) -> None:
@@ -336,7 +343,7 @@ def _keep_result(progress: Progress, index: int, fact: events.FrameClosed) -> No
     if fact.collects:
         results[index] = fact.value
         if 0 < progress.keep < len(results):
-            del results[min(results)]
+            _forget_lowest(progress, index)
     if fact.carried:
         progress.carry = fact.carry
     ahead = progress.ahead
@@ -348,6 +355,16 @@ def _keep_result(progress: Progress, index: int, fact: events.FrameClosed) -> No
         progress.through += 1
     if fact.folds:
         progress.reduced = fact.reduced
+
+
+def _forget_lowest(progress: Progress, index: int) -> None:
+    """One result too many is kept, now that this iteration's is: that of the lowest goes."""
+    if index < progress.lowest:
+        del progress.results[index]
+        return
+    while progress.lowest not in progress.results:
+        progress.lowest += 1
+    del progress.results[progress.lowest]
 
 
 def _chunked(execution: Execution, fact: events.Chunked) -> None:
@@ -391,7 +408,9 @@ def _registered(execution: Execution, fact: events.Registered) -> None:
     instance = frame.instances[fact.node]
     if fact.replaces:
         inside = instance_path(fact.frame, fact.node, fact.visit)
-        execution.compensations = [each for each in execution.compensations if not is_inside(each.frame, inside)]
+        begun = _place_of(execution, instance.progress.begun if instance.progress is not None else 0)
+        standing = [each for each in execution.compensations[begun:] if not is_inside(each.frame, inside)]
+        execution.compensations[begun:] = standing
     execution.compensations.append(
         Compensation(
             frame=fact.frame, node=fact.node, visit=fact.visit, scope=scope_path(frame.scope, fact.node, "compensate"),

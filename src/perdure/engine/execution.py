@@ -50,6 +50,7 @@ class Progress(Struct, kw_only=True, omit_defaults=True):
     through: int = 0  # all iterations below this one have ended
     ahead: dict[int, bool] = field(default_factory=dict)  # those above it that have
     results: dict[int, Raw] = field(default_factory=dict)  # by iteration, as far as they are not put away or folded
+    lowest: int = 0  # where only the last are kept: no iteration below this one is among them
     chunks: list[Raw] = field(default_factory=list)  # lists of results that were put away
     chunked: int = 0  # the results of all iterations below this one are in there
     reduced: Raw = NOTHING
@@ -68,6 +69,7 @@ class Progress(Struct, kw_only=True, omit_defaults=True):
     child: bytes = b""
     every: int = 0
     touched: int = 0  # seq of the last fact that may let it go on
+    begun: int = 0  # seq of the fact that began its first attempt; 0 in states that were kept before this was remembered
 
     @property
     def broken_by(self) -> int | None:

@@ -11,12 +11,13 @@ import msgspec
 from perdure.definition.plan import NodePlan
 from perdure.engine import events
 from perdure.engine.containers import is_left, stopping
+from perdure.engine.edges import shields
 from perdure.engine.evolution import FAILURES_MAX
 from perdure.engine.execution import OPEN, RUNNING, WAITING, Instance
 from perdure.engine.index import FrameIndex
 from perdure.engine.names import FrameNames, time_text
 from perdure.engine.place import NodeRefused, Place
-from perdure.engine.quorums import has_need, shields
+from perdure.engine.quorums import has_need
 from perdure.engine.regions import draining_join, is_shielded
 from perdure.engine.retry import matches, next_try
 from perdure.errors import Failure

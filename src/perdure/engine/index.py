@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Raw
 
@@ -17,13 +17,18 @@ from perdure.engine.codec import decode_value, handle_digest, handle_size
 from perdure.engine.edges import Arrivals, arrival, is_looked_at, ready_since
 from perdure.engine.events import Due
 from perdure.engine.execution import BACKOFF, OPEN, PARKED, RUNNING, WAITING, Execution, Frame, Instance
-from perdure.engine.regions import region_of
 from perdure.engine.timers import FRAME_TIMERS, TIMER_FIELDS, counts
 
 MISSING: Any = object()
 
 TIMERS_MIN = 256
 """Timers of an execution are swept of stale ones when there are more than this and twice what the last sweep left."""
+
+
+Waits = dict[tuple[str, str], None]
+"""Instances that wait, or back off from a wait, by frame and node."""
+
+_Key = TypeVar("_Key")
 
 
 class ValuesNeeded(BaseException):
@@ -55,6 +60,9 @@ class FrameIndex:
         "inside",
         "open",
         "outer",
+        "overtaken",
+        "passed_over",
+        "queued",
         "resetting",
         "released",
         "scope",
@@ -78,6 +86,9 @@ class FrameIndex:
         ] = {}  # those of them that a departure from further out has still to close
         self.released: dict[int, int] = {}  # joins that have ended, by how many nodes of their regions were told
         self.arrivals: dict[int, Arrivals] = {}  # of joins
+        self.queued: dict[int, int] = {}  # of joins with an expression: how often each is among what is ready
+        self.overtaken: dict[int, int] = {}  # of those: how many of their first entries there count no more
+        self.passed_over: dict[int, tuple[int, int]] = {}  # by rollback: the registrations above the first and up to the second
         self.resetting: frozenset[int] = frozenset()  # nodes that wait for a fresh visit
 
     def instance(self, node: NodePlan) -> Instance | None:
@@ -103,7 +114,7 @@ class Index:
 
     __slots__ = (
         "attention", "changed", "closing", "conditions", "events", "frames", "order", "parked", "plan", "ready", "resident",
-        "running", "timers", "timers_max", "values", "waiting",
+        "running", "signals", "timers", "timers_max", "values", "waiting",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, resident: LargeValues) -> None:
@@ -118,9 +129,10 @@ class Index:
         self.closing: list[tuple[int, str]] = []  # frames to sweep or to end, by the fact that opened them
         self.attention: dict[tuple[str, str], int] = {}  # containers that may go on, by the last fact that concerned them
         self.order: list[tuple[int, str, str]] = []  # the same as a heap
-        self.conditions: dict[tuple[str, str], None] = {}  # waits for a condition
-        self.changed: set[tuple[str, str]] = set()  # names by frame that changed since conditions were judged
-        self.events: dict[str, int] = {}  # types of events that are waited for, and by how many
+        self.conditions: Waits = {}  # waits for a condition
+        self.changed: dict[tuple[str, str], int] = {}  # names by frame that changed since all were judged, by the last fact
+        self.events: dict[str, Waits] = {}  # waits for an event, by its type
+        self.signals: dict[tuple[str, str], Waits] = {}  # waits for a signal, by its name and key
 
     # -- values -------------------------------------------------------------------------------------------------------
 
@@ -277,10 +289,32 @@ class Index:
         if instance is not None and instance.final:
             return True
         if is_looked_at(opened, join, arrivals):
-            if join.options.get("need") is None and (opened, number) in self.ready:
-                self.ready.remove((opened, number))  # one with an expression is asked once, after the last that arrived
-            self.ready.append((opened, number))
+            if opened.queued.get(number):  # one with an expression is asked once, after the last that arrived
+                opened.queued[number] -= 1
+                opened.overtaken[number] = opened.overtaken.get(number, 0) + 1
+            self._make_ready(opened, number)
         return False
+
+    def _make_ready(self, opened: FrameIndex, number: int) -> None:
+        if number in opened.scope.asked:
+            opened.queued[number] = opened.queued.get(number, 0) + 1
+        self.ready.append((opened, number))
+
+    def first_ready(self) -> tuple[FrameIndex, int] | None:
+        """What is to be begun, or asked, first; `begun` takes it away."""
+        while self.ready:
+            opened, number = self.ready[0]
+            if not opened.overtaken.get(number):
+                return opened, number
+            opened.overtaken[number] -= 1
+            self.ready.popleft()
+        return None
+
+    def begun(self) -> None:
+        """What was ready first was begun, or has been already."""
+        opened, number = self.ready.popleft()
+        if number in opened.scope.asked:
+            opened.queued[number] -= 1
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -293,10 +327,10 @@ class Index:
         if execution.paused_at:
             return None
         timers = self.timers
-        while timers and not self._counts(execution, timers[0]):
+        while timers and not counts(execution, timers[0]):
             heappop(timers)
         if len(timers) > self.timers_max:  # a long chain of nodes with deadlines must not drag them all along
-            self.timers = timers = sorted({timer for timer in timers if self._counts(execution, timer)})
+            self.timers = timers = sorted({timer for timer in timers if counts(execution, timer)})
             self.timers_max = TIMERS_MIN + 2 * len(timers)
         return timers[0][0] if timers else None
 
@@ -313,9 +347,6 @@ class Index:
             taken.append(Due(kind=kind, due=due, frame=frame, node=node, visit=visit))
         return taken
 
-    def _counts(self, execution: Execution, timer: tuple[int, str, str, str, int]) -> bool:
-        return counts(execution, timer)
-
     # -- after a crash ------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -331,9 +362,10 @@ class Index:
             index.look_at(opened)
             index._attend_containers(opened)
         ready.sort(key=lambda entry: entry[:2])
-        index.ready.extend((opened, number) for _, number, opened in ready)
+        for _, number, opened in ready:
+            index._make_ready(opened, number)
         index.arm_workflow(execution)
-        index.changed.add(("", ""))  # nobody knows what changed last: every condition is judged once
+        index.changed["", ""] = execution.seq  # nobody knows what changed last: every condition is judged once
         return index
 
     def _rebuild_frame(self, frame: Frame) -> list[tuple[int, int, FrameIndex]]:
@@ -404,7 +436,8 @@ class Index:
         """A region has been reset: count its edges anew; its target is ready."""
         self.count_anew(opened)
         # Nothing else was ready when the region came to rest: whatever can start now is what was reset.
-        self.ready.extend((opened, number) for _, number in self._ready_in(opened))
+        for _, number in self._ready_in(opened):
+            self._make_ready(opened, number)
         self.values.pop(opened.frame.path, None)
         self.look_at(opened)
 
@@ -462,23 +495,32 @@ class Index:
             self.running += change
         elif state in (WAITING, BACKOFF):
             self.waiting += change
-            if instance.wait in ("condition", "event"):
+            if instance.wait in ("condition", "event", "signal"):
                 self._count_wait(frame, instance, change)
         elif state == PARKED:
             self.parked += change
 
     def _count_wait(self, frame: str, instance: Instance, change: int) -> None:
         if instance.wait == "condition":
-            if change > 0:
-                self.conditions[frame, instance.node] = None
-            else:
-                self.conditions.pop((frame, instance.node), None)
-            return
-        left = self.events.get(instance.wait_name, 0) + change
-        if left:
-            self.events[instance.wait_name] = left
+            _keep(self.conditions, (frame, instance.node), change)
+        elif instance.wait == "event":
+            _keep_by(self.events, instance.wait_name, (frame, instance.node), change)
         else:
-            self.events.pop(instance.wait_name, None)
+            _keep_by(self.signals, (instance.wait_name, instance.wait_key), (frame, instance.node), change)
+
+
+def _keep(waits: Waits, where: tuple[str, str], change: int) -> None:
+    if change > 0:
+        waits[where] = None
+    else:
+        waits.pop(where, None)
+
+
+def _keep_by(waits_by: dict[_Key, Waits], key: _Key, where: tuple[str, str], change: int) -> None:
+    waits = waits_by.setdefault(key, {})
+    _keep(waits, where, change)
+    if not waits:
+        del waits_by[key]
 
 
 def goes_on(node: NodePlan, instance: Instance) -> bool:
@@ -491,5 +533,5 @@ def goes_on(node: NodePlan, instance: Instance) -> bool:
 def resetting_of(opened: FrameIndex) -> frozenset[int]:
     """The nodes of a frame that wait for a fresh visit."""
     scope = opened.scope
-    regions = (region_of(scope, scope.number[each.target]) for each in opened.frame.returns)
+    regions = (scope.regions[scope.number[each.target]] for each in opened.frame.returns)
     return frozenset[int]().union(*regions)

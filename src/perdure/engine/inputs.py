@@ -357,14 +357,14 @@ def _cleanup_over(step: Step, opened: FrameIndex, node: NodePlan, instance: Inst
         return children.stopped(step, opened, node, instance, let_go=True)
     progress = instance.progress
     assert progress is not None, "only a container has a budget"
-    undone = give_up(step, opened, node, instance, f"{instance.stopping}; the time for cleaning up is used")
+    undone = give_up(step, opened, node, f"{instance.stopping}; the time for cleaning up is used")
     place = Place(step, opened, node)
     if instance.then in ("timeout", "deadline") and not is_left(opened):
         failure: Failure | None = ELEMENTS["try"].thrown(progress) if node.type == "try" else None
         if failure is not None:  # its time passed while `finally` ran: it ends as it was left
             failure = msgspec.structs.replace(failure, also=(*failure.also, used_up(undone, None)))
         else:
-            failure = msgspec.structs.replace(time_is_over(place, instance.then), data={"undone": undone})
+            failure = msgspec.structs.replace(time_is_over(node, instance.then), data={"undone": undone})
             failure = msgspec.structs.replace(failure, cause=used_up(undone, failure), data=None)
         return fail(step, opened, node, failure, attempt=instance.attempt, finished=step.at)
     if instance.then == "complete" and not is_left(opened):
@@ -442,12 +442,12 @@ _EXECUTION_TIMERS: dict[str, Callable[[Step, events.Due], None]] = {
 
 def _recovered(step: Step, given: events.Recovered) -> None:
     """Another home takes over: every attempt under way is lost, and asked for again (rule 52)."""
-    lost = [each for each in running(step.execution, step.index) if not each[2].unasked]  # what was lost in this pause stays so
+    lost = [each for each in running(step.index) if not each[2].unasked]  # what was lost in this pause stays so
     for opened, node, _ in lost:
         look_ahead(step, opened, node)
     for opened, node, instance in lost:
         lose(step, opened, node, instance, crashed=given.crashed)
-    for opened, node, instance in waiting(step.execution, step.index):
+    for opened, node, instance in waiting(step.index):
         command = command_of_wait(step.execution, opened, node, instance)
         if command is not None:
             step.commands.append(command)

@@ -27,13 +27,14 @@ from perdure.engine.containers import (
     stands_still,
     stop_frame,
 )
+from perdure.engine.edges import shields
 from perdure.engine.events import NOTHING, AnyFact
 from perdure.engine.execution import Progress
 from perdure.engine.failing import parks
 from perdure.engine.index import FrameIndex
 from perdure.engine.names import FrameNames, LoopNames
 from perdure.engine.place import NodeRefused, Place, expression_failure
-from perdure.engine.quorums import Counted, has_need, judged, shields, unreachable
+from perdure.engine.quorums import Counted, has_need, judged, unreachable
 from perdure.errors import Failure
 from perdure.expressions import Budget, ExpressionError, Names, WithLocals
 
@@ -243,7 +244,7 @@ def closing(place: Place, inner: FrameIndex, fact: events.FrameClosed) -> events
     elif fact.status == "succeeded":
         fact = msgspec.structs.replace(fact, collects=progress.keep != 0)
     try:
-        fact = _carried(place, inner, progress, fact)
+        fact = _carried(place, inner, fact)
         fact = _folded(place, inner, progress, fact)
         return _until(place, inner, progress, fact)
     except ExpressionError as error:
@@ -259,7 +260,7 @@ def _names(place: Place, inner: FrameIndex, bound: Mapping[str, Any]) -> Names:
     return FrameNames(step.execution, step.index, inner, place.at, inner.frame.path, bound)
 
 
-def _carried(place: Place, inner: FrameIndex, progress: Progress, fact: events.FrameClosed) -> events.FrameClosed:
+def _carried(place: Place, inner: FrameIndex, fact: events.FrameClosed) -> events.FrameClosed:
     template = place.node.keys.get("carry.next")
     if template is None or fact.status != "succeeded":
         return fact

@@ -71,13 +71,14 @@ def winners(opened: FrameIndex, join: NodePlan) -> list[str]:
 def outcomes(place: Place) -> dict[str, Any]:
     """What a join says of its branches, in the order of `after` (rule 22)."""
     told: dict[str, Any] = {}
+    roots: Roots = {}
     for edge, instance, kind in _arrived(place.opened, place.node):
         entry: dict[str, Any] = {"status": _status(instance, kind)}
         if entry["status"] == "succeeded" and instance is not None:
             entry["output"] = _output(place, instance)
         elif entry["status"] == "failed":
-            error = root_failure(place.opened, edge)
-            entry["error"] = error.as_value() if error is not None else None
+            root = failed_before(place.opened, edge, roots)
+            entry["error"] = root.error.as_value() if root is not None and root.error is not None else None
         told[edge.entry] = entry
     return told
 
@@ -98,35 +99,36 @@ def _output(place: Place, instance: Instance) -> Any:
 def causes(opened: FrameIndex, join: NodePlan) -> list[Failure]:
     """The failures of the branches that failed, in the order of the journal."""
     found: dict[str, tuple[int, Failure]] = {}
-    for edge, instance, kind in _arrived(opened, join):
-        error = root_failure(opened, edge) if kind == "failed" else None
-        if error is not None and instance is not None:
-            found.setdefault(error.node, (_seq_of(opened, edge), error))
+    roots: Roots = {}
+    for edge, _, kind in _arrived(opened, join):
+        root = failed_before(opened, edge, roots) if kind == "failed" else None
+        if root is not None and root.error is not None:
+            found.setdefault(root.error.node, (root.seq, root.error))
     return [error for _, error in sorted(found.values(), key=lambda entry: entry[0])]
 
 
-def _seq_of(opened: FrameIndex, edge: Edge) -> int:
-    failed = failed_before(opened, edge)
-    return failed.seq if failed is not None else 0
+Roots = dict[int, Instance | None]
+"""What was found at the root of broken edges, by the number of their source: branches may share a long way to it."""
 
 
-def root_failure(opened: FrameIndex, edge: Edge) -> Failure | None:
-    """The failure that an edge is broken by, or that `ignore` let pass."""
-    failed = failed_before(opened, edge)
-    return failed.error if failed is not None else None
-
-
-def failed_before(opened: FrameIndex, edge: Edge) -> Instance | None:
-    """The failed instance at the root of a broken edge: its source, or what broke that."""
-    while True:
-        source = opened.scope.nodes[edge.source]
+def failed_before(opened: FrameIndex, edge: Edge, known: Roots) -> Instance | None:
+    """The failed instance at the root of an edge that is broken, or that `ignore` let pass: its source, or what broke that."""
+    way: list[int] = []
+    here: Edge | None = edge
+    root: Instance | None = None
+    while here is not None:
+        if here.source in known:
+            root = known[here.source]
+            break
+        way.append(here.source)
+        source = opened.scope.nodes[here.source]
         instance = opened.instance(source)
         if instance is None or instance.state == FAILED:
-            return instance
-        broken = next((inner for inner in source.incoming if _is_broken(opened, inner)), None)
-        if broken is None:
-            return None
-        edge = broken
+            root = instance
+            break
+        here = next((inner for inner in source.incoming if _is_broken(opened, inner)), None)
+    known.update(dict.fromkeys(way, root))
+    return root
 
 
 def _is_broken(opened: FrameIndex, edge: Edge) -> bool:

@@ -1,7 +1,9 @@
-"""Rule 1 of this house: every decision about where an execution goes next is taken here or in `elements/`.
+"""Rule 1 of this house: every decision about where an execution goes next is taken within a `step`.
 
 `step` takes the inputs that arrived, one at a time and each to rest, and gives facts and commands. It is pure: no clock, no
-chance, no I/O. Facts go through `evolve` at once, so that whoever decides next sees the present.
+chance, no I/O. What an input means stands in `inputs.py` and `operators.py`, what a node does in `elements/`, what follows at
+rest in `conclusions.py`; whatever they decide becomes a fact here, and goes through `evolve` at once, so that whoever decides
+next sees the present.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from perdure.engine.inputs import TAKE, after_end
 from perdure.engine.outstanding import ASKED_FOR, command_for, command_of_wait, token_of
 from perdure.engine.place import NodeRefused, Place, encode_bounded
 from perdure.engine.returning import edge_back, exhausted, go_back, is_exhausted
+from perdure.errors import Failure
 from perdure.expressions import value_text
 from perdure.ids import instance_path
 
@@ -88,7 +91,7 @@ def step(
 class Step:
     """One step while it is being taken."""
 
-    __slots__ = ("at", "blobs", "commands", "execution", "facts", "facts_max", "index", "sealed", "taken")
+    __slots__ = ("at", "blobs", "commands", "execution", "facts", "facts_max", "index", "sealed", "taken", "untrue")
 
     def __init__(self, execution: Execution, index: Index, at: int, facts_max: int) -> None:
         self.execution = execution
@@ -100,6 +103,7 @@ class Step:
         self.taken: list[AnyInput] = []
         self.blobs: dict[bytes, bytes] = {}
         self.sealed = False  # what follows may still be looked at, and not be stated any more
+        self.untrue: dict[tuple[str, str], int] = {}  # conditions that were judged in vain, by the last fact they knew
         execution.at = at
 
     # -- stating facts ------------------------------------------------------------------------------------------------
@@ -139,7 +143,7 @@ class Step:
         evolve(execution, fact)
         after = instances[fact.node]
         if index.conditions:
-            index.changed.add((fact.frame, fact.node))
+            index.changed[fact.frame, fact.node] = execution.seq
         for path in kept:
             if path not in execution.frames:
                 index.drop_frame(path)
@@ -176,7 +180,8 @@ class Step:
 
     def _visited_too_often(self, opened: FrameIndex, node: NodePlan, edge: Edge, fact: Any) -> None:
         """The source fails in place of going back; an edge for failures that goes back itself cannot take that (rule 36)."""
-        failure = exhausted(opened, edge, getattr(fact, "error", None))
+        cause: Failure | None = getattr(fact, "error", None)
+        failure = exhausted(opened, edge, cause)
         instance = opened.instance(node)
         attempt = instance.attempt if instance is not None else 0
         if edge.port == "error":
@@ -184,7 +189,8 @@ class Step:
             failure = msgspec.structs.replace(failure, node=instance_path(frame.path, node.id, frame.visit_of(node.id)))
             self._remember(opened, node, msgspec.structs.replace(fact, error=failure, ports=()), None, NOTHING)
             return unhandled(self, opened, node, failure)
-        fail(self, opened, node, failure, attempt=attempt, finished=self.at, may_retry=False)
+        may_park = cause is None or cause.code != "timeout.deadline"  # with its time over nobody need be asked (rule 14)
+        fail(self, opened, node, failure, attempt=attempt, finished=self.at, may_retry=False, may_park=may_park)
 
     def emit_all(self, facts: Facts) -> None:
         for fact in facts:
@@ -232,15 +238,15 @@ class Step:
 
     def _go_on(self) -> bool:
         """Begin one node that is ready, else draw one conclusion; False where nothing is left."""
-        ready = self.index.ready
-        while ready:
-            opened, number = ready[0]
+        index = self.index
+        while (first := index.first_ready()) is not None:
+            opened, number = first
             node = opened.scope.nodes[number]
             if self._may_start(opened, node):
                 self.judge(opened, node)  # may raise ValuesNeeded: then it is still the first
-                ready.popleft()
+                index.begun()
                 return True
-            ready.popleft()  # begun already; or the frame is being left, and the sweep skips what has not started
+            index.begun()  # already; or the frame is being left, and the sweep skips what has not started
         return conclude(self)
 
     def is_full(self) -> bool:
@@ -395,7 +401,7 @@ def _after_variable(step: Step, fact: events.VariableSet) -> None:
     index = step.index
     index.forget(fact.frame, f"(vars.{fact.name})")
     if index.conditions:
-        index.changed.add((fact.frame, f"(vars.{fact.name})"))
+        index.changed[fact.frame, f"(vars.{fact.name})"] = step.execution.seq
 
 
 def _after_departing(step: Step, fact: events.Departing) -> None:
@@ -430,7 +436,7 @@ def _after_frame_opened(step: Step, fact: events.FrameOpened) -> None:
 def _after_frame_closed(step: Step, fact: events.FrameClosed) -> None:
     index, opened = step.index, step.index.frames[fact.frame]
     if index.conditions:
-        index.changed.add((opened.frame.parent, opened.frame.node))  # `last` is another one
+        index.changed[opened.frame.parent, opened.frame.node] = step.execution.seq  # `last` is another one
     _touch(step, opened)
     step.index.close_frame(opened)
 
@@ -445,6 +451,7 @@ def _after_returning(step: Step, fact: events.Returning) -> None:
 
 def _after_revisited(step: Step, fact: events.Revisited) -> None:
     step.index.visit_again(step.index.frames[fact.frame])
+    step.untrue = {}  # what was judged may have read an output that is gone
 
 
 def _after_resumed(step: Step, fact: events.Resumed) -> None:

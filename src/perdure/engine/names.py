@@ -6,6 +6,7 @@ belongs to the frames inside it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -108,16 +109,10 @@ class FrameNames:
             yield opened
             if opened.frame.bound is not NOTHING and opened.frame.compensates:
                 return  # what was around a compensation may be gone: it sees what was kept for it
-            body = self._body_beside(opened)
+            body = body_beside(self._index, opened)
             if body is not None:
                 yield body
             opened = opened.outer
-
-    def _body_beside(self, opened: FrameIndex) -> FrameIndex | None:
-        name = opened.frame.name
-        if opened.container is None or opened.container.type != "try" or name == "body":
-            return None
-        return self._index.frames.get(opened.frame.path[: -len(name)] + "body")
 
     def _holder(self, name: str) -> Any:
         """The frame that has a node of this name, or what a compensation kept. Raises KeyError."""
@@ -266,18 +261,29 @@ class LoopNames:
 
     def _item(self) -> Any:
         progress, number = self._progress, self._number
-        base = progress.total - sum(count for _, count in progress.added)
-        if number < base:
-            return self._list(0, progress.items)[number]
-        for place, (raw, count) in enumerate(progress.added, 1):
-            if number < base + count:
-                return self._list(place, raw)[number - base]
-            base += count
-        raise KeyError(self._loop.options.get("as"))
+        if number >= progress.total:
+            raise KeyError(self._loop.options.get("as"))
+        firsts = self._firsts()
+        place = bisect_right(firsts, number) - 1
+        raw = progress.added[place - 1][0] if place else progress.items
+        return self._index.value((self._opened.frame.path, self._name_of(place)), raw)[number - firsts[place]]
 
-    def _list(self, place: int, raw: Raw) -> Any:
-        name = f"({self._instance.node}#{self._instance.visit}~{self._instance.attempt}+{place})"
-        return self._index.value((self._opened.frame.path, name), raw)
+    def _firsts(self) -> list[int]:
+        """The number of the first item in each list of items: that of the start, then those added."""
+        added = self._progress.added
+        known = self._index.values.setdefault(self._opened.frame.path, {})
+        firsts: list[int] | None = known.get(self._name_of("firsts"))
+        if firsts is None:
+            firsts = known[self._name_of("firsts")] = [0]
+        if added and len(firsts) == 1:
+            firsts.append(self._progress.total - sum(count for _, count in added))
+        while len(firsts) <= len(added):
+            firsts.append(firsts[-1] + added[len(firsts) - 2][1])
+        return firsts
+
+    def _name_of(self, what: int | str) -> str:
+        """What a value of the present attempt is known by."""
+        return f"({self._instance.node}#{self._instance.visit}~{self._instance.attempt}+{what})"
 
     def _value(self, what: str, raw: Raw) -> Any:
         """These change with each iteration: decoded once for each."""
@@ -288,6 +294,14 @@ class LoopNames:
             self._index.forget(self._opened.frame.path, f"{name} of")
             entry = known[name] = (raw, self._index.value((self._opened.frame.path, f"{name} of"), raw))
         return entry[1]
+
+
+def body_beside(index: Index, opened: FrameIndex) -> FrameIndex | None:
+    """The body of the `try` that this frame is a handler or the finally of."""
+    name = opened.frame.name
+    if opened.container is None or opened.container.type != "try" or name == "body":
+        return None
+    return index.frames.get(opened.frame.path[: -len(name)] + "body")
 
 
 def pending_error(progress: Progress) -> Any:

@@ -97,7 +97,7 @@ def _resume(step: Step, given: events.Operate) -> None:
 
 
 def _end_pause(step: Step, by: str, *, shift: int) -> None:
-    lost = [each for each in running(step.execution, step.index) if each[2].unasked]
+    lost = [each for each in running(step.index) if each[2].unasked]
     step.emit(events.Resumed(shift=shift, by=by))
     for opened, node, instance in lost:
         step.ask(opened, node, instance)
@@ -105,7 +105,7 @@ def _end_pause(step: Step, by: str, *, shift: int) -> None:
 
 def _tell_children(step: Step, action: str, value: Any) -> None:
     """A pause reaches the children that are waited for (rule 41)."""
-    for _, node, instance in waiting(step.execution, step.index):
+    for _, node, instance in waiting(step.index):
         if children.is_awaited(instance) and node.options["wait"] and instance.progress is not None:
             step.commands.append(
                 stop_child(instance.progress.child, action, "its parent", times=step.execution.seq, value=value)
@@ -163,7 +163,7 @@ def _fail(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, gi
 
 def _skip(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Operate) -> None:
     """A wait ends now, as if it had come to its end; a backoff is over (rule 46)."""
-    if instance.stopping or (instance.wait in _NOT_SKIPPED and instance.state == WAITING):
+    if instance.stopping or not is_skippable(instance):
         return step.emit(events.Late(frame=given.frame, node=given.node, visit=given.visit, what="skip"))
     if instance.state == BACKOFF:
         return step.emit(_moved(opened, instance, given, due=step.at))
@@ -176,8 +176,9 @@ def _skip(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, gi
     )  # fmt: skip
 
 
-_NOT_SKIPPED = ("child", "lock", "deferred", "join")
-"""Waits that an operator cannot skip: what they wait for is the work itself, or somebody else's turn."""
+def is_skippable(instance: Instance) -> bool:
+    """May an operator skip what it waits for? Not what is the work itself, or somebody else's turn."""
+    return instance.state != WAITING or instance.wait not in ("child", "lock", "deferred", "join")
 
 
 def _reschedule(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Operate) -> None:

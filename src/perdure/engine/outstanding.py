@@ -19,12 +19,12 @@ def token_of(frame: Frame, instance: Instance) -> Token:
     return Token(frame=frame.path, node=instance.node, visit=instance.visit, attempt=instance.attempt)
 
 
-def running(execution: Execution, index: Index) -> Iterator[tuple[FrameIndex, NodePlan, Instance]]:
+def running(index: Index) -> Iterator[tuple[FrameIndex, NodePlan, Instance]]:
     """Every instance that an attempt is under way for, in declaration order within a frame."""
     yield from _in_state(index, RUNNING)
 
 
-def waiting(execution: Execution, index: Index) -> Iterator[tuple[FrameIndex, NodePlan, Instance]]:
+def waiting(index: Index) -> Iterator[tuple[FrameIndex, NodePlan, Instance]]:
     """Every instance that waits for something the home must ask for: a child, a lock, an event."""
     for opened, node, instance in _in_state(index, WAITING):
         if instance.wait in ASKED_FOR:
@@ -39,16 +39,6 @@ def _in_state(index: Index, state: int) -> Iterator[tuple[FrameIndex, NodePlan, 
             instance = opened.frame.instances.get(node.id)
             if instance is not None and instance.state == state:
                 yield opened, node, instance
-
-
-def outstanding(execution: Execution, index: Index, at: int) -> list[Command]:
-    """All commands that the state stands for: what a new home must ask for."""
-    found = [command_for(execution, index, opened, node, instance, at) for opened, node, instance in running(execution, index)]
-    found += [
-        command for opened, node, instance in waiting(execution, index)
-        if (command := command_of_wait(execution, opened, node, instance)) is not None
-    ]  # fmt: skip
-    return found
 
 
 def command_for(execution: Execution, index: Index, opened: FrameIndex, node: NodePlan, instance: Instance, at: int) -> Command:

@@ -44,11 +44,6 @@ def has_need(node: NodePlan) -> bool:
     return need_of(node) is not None or "need" in node.keys
 
 
-def shields(node: NodePlan, on_failure: str) -> bool:
-    """Does the quorum bear failures of its branches, so that they only count (rule 18)?"""
-    return need_of(node) != "all" or counts_finished(node.options.get("count"), on_failure)
-
-
 def judged(place: Place, counted: Counted, on_failure: str, names: Names | None = None) -> str:
     """`met`, `unreachable`, or "" while it is open (rules 15, 16). Raises NodeRefused where the expression cannot be judged."""
     node = place.node

@@ -11,7 +11,6 @@ from perdure.engine.execution import Instance
 from perdure.errors import Failure
 from perdure.expressions import Template, parse_duration
 
-CATEGORIES = frozenset(("business", "technical", "timeout", "cancelled", "validation"))
 NEVER_BY_DEFAULT = frozenset(("validation", "business", "cancelled"))
 
 

@@ -11,7 +11,6 @@ from perdure.engine.execution import FINAL, Instance, Return
 from perdure.engine.failing import withdraw
 from perdure.engine.index import FrameIndex
 from perdure.engine.place import Place
-from perdure.engine.regions import region_of
 from perdure.errors import Failure
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def advance(step: Step, opened: FrameIndex) -> None:
 
 def _region(opened: FrameIndex, going: Return) -> list[NodePlan]:
     scope = opened.scope
-    return [scope.nodes[number] for number in sorted(region_of(scope, scope.number[going.target]))]
+    return [scope.nodes[number] for number in sorted(scope.regions[scope.number[going.target]])]
 
 
 def _stop_region(step: Step, opened: FrameIndex, going: Return) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from perdure.definition.plan import NodePlan
@@ -60,22 +59,13 @@ def _deliver(step: Step, opened: FrameIndex, instance: Instance, given: events.S
 
 def _waiters(step: Step, given: events.Signal) -> list[tuple[FrameIndex, Instance]]:
     """The waits that fit, the oldest first."""
-    found = [
-        (instance.seq, opened, instance)
-        for opened, instance in _waiting(step, "signal")
-        if instance.wait_name == given.name and instance.wait_key == given.key
-        and (not given.path or given.path == instance_path(opened.frame.path, instance.node, instance.visit))
-    ]  # fmt: skip
-    return [(opened, instance) for _, opened, instance in sorted(found, key=lambda entry: entry[0])]
-
-
-def _waiting(step: Step, kind: str) -> Iterator[tuple[FrameIndex, Instance]]:
-    if not step.index.waiting:
-        return
-    for opened in step.index.frames.values():
-        for instance in opened.frame.instances.values():
-            if instance.state == WAITING and instance.wait == kind:
-                yield opened, instance
+    found: list[tuple[FrameIndex, Instance]] = []
+    for path, node in step.index.signals.get((given.name, given.key), ()):
+        opened = step.index.frames[path]
+        instance = opened.frame.instances[node]
+        if instance.state == WAITING and given.path in ("", instance_path(path, node, instance.visit)):
+            found.append((opened, instance))
+    return sorted(found, key=lambda entry: entry[1].seq)
 
 
 # -- open loops ----------------------------------------------------------------------------------------------------------
@@ -86,12 +76,15 @@ def _open_loop(step: Step, given: events.Signal) -> tuple[FrameIndex, NodePlan, 
     element = ELEMENTS["loop"]
     if not given.path or given.name not in (element.ADD, element.CLOSE):
         return None
-    for opened in step.index.frames.values():
-        for instance in opened.frame.instances.values():
-            if instance.state == OPEN and given.path == instance_path(opened.frame.path, instance.node, instance.visit):
-                node = step.index.node(opened.frame.path, instance.node)
-                return (opened, node, instance) if node.options.get("open") else None
-    return None
+    path, _, name = given.path.rpartition(".")
+    opened = step.index.frames.get(path)
+    instance = opened.frame.instances.get(name.partition("#")[0]) if opened is not None else None
+    if opened is None or instance is None or instance.state != OPEN:
+        return None
+    if given.path != instance_path(path, instance.node, instance.visit):
+        return None
+    node = step.index.node(path, instance.node)
+    return (opened, node, instance) if node.options.get("open") else None
 
 
 def _to_loop(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, given: events.Signal) -> None:
@@ -108,9 +101,7 @@ def _to_loop(step: Step, opened: FrameIndex, node: NodePlan, instance: Instance,
 def event(step: Step, given: events.Arrived) -> None:
     """An event goes to every wait for its type that it fits; one that fits none leaves no trace."""
     told: dict[str, Any] | None = None
-    for opened, instance in list(_waiting(step, "event")):
-        if instance.wait_name != given.type:
-            continue
+    for opened, instance in _waiting_for(step, given.type):
         if told is None:
             told = {
                 "id": given.id, "type": given.type, "source": given.source, "subject": given.subject,
@@ -125,6 +116,18 @@ def event(step: Step, given: events.Arrived) -> None:
                     frame=opened.frame.path, node=node.id, visit=instance.visit, output=step.encoded(told), finished=step.at
                 )
             )  # fmt: skip
+
+
+def _waiting_for(step: Step, event_type: str) -> list[tuple[FrameIndex, Instance]]:
+    """The waits for a type of event, in the order in which their frames opened, and in each its nodes began."""
+    waits, frames = step.index.events.get(event_type, {}), step.index.frames
+    holding = sorted((frames[path] for path in {path for path, _ in waits}), key=lambda opened: opened.frame.opened)
+    return [
+        (opened, instance)
+        for opened in holding
+        for instance in opened.frame.instances.values()
+        if instance.state == WAITING and (opened.frame.path, instance.node) in waits
+    ]
 
 
 def _fits(place: Place, told: dict[str, Any]) -> bool:

@@ -176,7 +176,7 @@ def _broken(case: Case, entry: Entry, then: Then, opened: FrameIndex, node: Node
     fact = entry.fact
     assert isinstance(fact, events.Skipped)
     edge = next((edge for edge in node.incoming if resolved(opened, edge)[1] == BROKEN), None)
-    root = failed_before(opened, edge) if edge is not None else None
+    root = failed_before(opened, edge, {}) if edge is not None else None
     if edge is None or root is None:
         return case.reason("skipped", f"skipped: broken, {fact.cause}", entry)
     found = case.history.last((fact.frame, root.node, root.visit), events.NodeFailed, before=entry.seq)

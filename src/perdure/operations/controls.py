@@ -7,6 +7,7 @@ from collections.abc import Callable
 from perdure.definition.plan import Plan
 from perdure.engine.elements import ELEMENTS
 from perdure.engine.execution import BACKOFF, OPEN, PARKED, STATE_NAMES, WAITING, Execution, Instance, path_of
+from perdure.engine.operators import is_skippable
 from perdure.errors import NotFound, Refused
 from perdure.ids import ExecutionId, id_text
 from perdure.operations.paths import named, near, split_path
@@ -108,14 +109,14 @@ def _perhaps(path: str, paths: list[str]) -> str:
 
 
 def _refuse_to_skip(instance: Instance, execution: str, path: str) -> None:
-    """What is waited for is the work itself, or somebody else's turn: to go on without it would be another workflow."""
-    if instance.state == BACKOFF or instance.wait not in _NOT_SKIPPED:
+    """To go on without the work itself, or before somebody else's turn, would be another workflow."""
+    if is_skippable(instance):
         return
-    remedy = _NOT_SKIPPED[instance.wait](instance)
+    remedy = _IN_PLACE_OF_SKIPPING[instance.wait](instance)
     raise Refused(f"`{path}` waits {wait_words(instance)}, which cannot be skipped.", code="control.refused", remedy=remedy)
 
 
-_NOT_SKIPPED: dict[str, Callable[[Instance], str]] = {
+_IN_PLACE_OF_SKIPPING: dict[str, Callable[[Instance], str]] = {
     "child": lambda instance: f"Look at the child: `perdure why {id_text(child_of(instance))}`; or cancel it.",
     "lock": lambda instance: "Look at who holds it: `perdure show`.",
     "deferred": lambda instance: "Answer by the token that the node gave.",

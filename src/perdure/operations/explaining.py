@@ -214,11 +214,11 @@ def _of_execution(case: Case, status: str) -> Explanation:
         queued = case.reason("queued", "no process has begun with it", remedy=f"perdure resume {case.execution}")
         return Explanation(execution=case.execution, path="", state=status or STATUSES[0], reasons=(queued,))
     now = history.now()
-    reasons = tuple(_how_it_ended(case, now) if now.execution.ended else _how_it_stands(case, now))
+    reasons = tuple(_how_it_ended(case) if now.execution.ended else _how_it_stands(case, now))
     return Explanation(execution=case.execution, path="", state=now.execution.status or status, reasons=reasons)
 
 
-def _how_it_ended(case: Case, now: Then) -> Iterator[Reason]:
+def _how_it_ended(case: Case) -> Iterator[Reason]:
     """From the root cause outwards."""
     entry = next(each for each in reversed(case.history.entries) if isinstance(each.fact, events.Ended))
     fact = entry.fact

@@ -1,4 +1,4 @@
-"""An execution in memory, and what a commit carries besides its journal row: status, events, executions it starts."""
+"""An execution in memory: what has arrived for it, where it stands, and what a commit of it carries besides its journal row."""
 
 from __future__ import annotations
 

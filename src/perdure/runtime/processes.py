@@ -141,10 +141,6 @@ class ProcessPool:
         """Call a pure function `package.module:function` with the payload, in a process, and return its value (day-one 30)."""
         return await self.run(reference, payload, None, grace=0)
 
-    def process_ids(self) -> list[int]:
-        """The workers that are running or waiting for work, once they have reported; for `why` and for tests."""
-        return [process.pid for process in (*self._busy, *self._idle) if process.pid and not process.gone.done()]
-
     async def close(self) -> None:
         """Kill what is running and end all processes. Calls in flight raise ProcessDied."""
         self._closed = True

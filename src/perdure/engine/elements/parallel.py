@@ -19,12 +19,13 @@ from perdure.engine.containers import (
     stands_still,
     stop_frame,
 )
+from perdure.engine.edges import shields
 from perdure.engine.events import AnyFact, Done
 from perdure.engine.execution import Progress
 from perdure.engine.failing import parks
 from perdure.engine.iterations import whole
 from perdure.engine.place import NodeRefused, Place
-from perdure.engine.quorums import Counted, judged, shields, unreachable
+from perdure.engine.quorums import Counted, judged, unreachable
 from perdure.errors import Failure
 
 SPEC = NodeSpec(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import msgspec
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from operator import attrgetter
 
 from perdure.definition.spec import Example, NodeSpec
-from perdure.engine import events
 from perdure.engine.compensations import bound_for
-from perdure.engine.containers import ended_by_stop, opened, progress_of, stands_still, stop_frame
+from perdure.engine.containers import ended_by_stop, entered, opened, progress_of, stands_still, stop_frame
 from perdure.engine.events import AnyFact
 from perdure.engine.execution import Compensation, Frame, FrameEnd, Progress
 from perdure.engine.index import FrameIndex
-from perdure.engine.names import FrameNames
+from perdure.engine.names import FrameNames, body_beside
 from perdure.engine.place import NodeRefused, Place
 from perdure.errors import Failure
 from perdure.ids import instance_path, is_inside
@@ -105,40 +106,50 @@ def _failure(failed: list[FrameEnd]) -> Failure:
     )  # fmt: skip
 
 
+_SEQ = attrgetter("seq")
+
+
 def _last(place: Place) -> Compensation | None:
-    """The compensation that was registered last of those this rollback is for."""
-    targets = _targets(place)
-    for compensation in reversed(place.step.execution.compensations):
-        own = instance_path(compensation.frame, compensation.node, compensation.visit)
-        if any(own == target or is_inside(f"{compensation.frame}.", target) for target in targets):
-            return compensation
-    return None
+    """The compensation that was registered last of those this rollback is for.
+
+    What it has passed over once is not its to undo: a target that comes later, by a fresh visit, has registered nothing before.
+    """
+    registered, passed_over = place.step.execution.compensations, place.opened.passed_over
+    after, through = passed_over.get(place.node.index, (0, 0))
+    newer, older = bisect_right(registered, through, key=_SEQ), bisect_right(registered, after, key=_SEQ)
+    numbers = chain(reversed(range(newer, len(registered))), reversed(range(older)))
+    inside = _inside(place)
+    found = next((registered[number] for number in numbers if inside(registered[number])), None)
+    passed_over[place.node.index] = found.seq if found is not None else 0, registered[-1].seq if registered else 0
+    return found
 
 
-def _targets(place: Place) -> list[str]:
-    """The instances in which it undoes: of the node under `of`, else of the `try` around, whose body it is for."""
+def _inside(place: Place) -> Callable[[Compensation], bool]:
+    """Does a compensation lie in what it undoes: in the node under `of`, else in the `try` around, whose body it is for?"""
     name = place.node.options.get("of")
     here: FrameIndex | None = place.opened
     while here is not None:
         frame, outer = here.frame, here.outer
         if name is None and here.container is not None and here.container.type == "try" and frame.name != "body":
-            return [instance_path(frame.parent, frame.node, frame.visit)]
+            return partial(_is_of_visit, frame.parent, frame.node, frame.visit)
         if name is not None:
-            for holder in _holders(place, here):
-                if name in holder.scope.number:
-                    visits = range(1, holder.frame.visit_of(name) + 1)
-                    return [instance_path(holder.frame.path, name, visit) for visit in visits]
+            for holder in (here, body_beside(place.step.index, here)):
+                if holder is not None and name in holder.scope.number:
+                    return partial(_is_of_node, holder.frame.path, name)
         here = outer
-    return []
+    return lambda compensation: False
 
 
-def _holders(place: Place, here: FrameIndex) -> list[FrameIndex]:
-    """A frame, and for a handler the body that it is for."""
-    found = [here]
-    if here.container is not None and here.container.type == "try" and here.frame.name != "body":
-        body = place.step.index.frames.get(here.frame.path[: -len(here.frame.name)] + "body")
-        found += [body] if body is not None else []
-    return found
+def _is_of_visit(frame: str, node: str, visit: int, compensation: Compensation) -> bool:
+    is_own = (compensation.frame, compensation.node, compensation.visit) == (frame, node, visit)
+    return is_own or is_inside(compensation.frame, instance_path(frame, node, visit))
+
+
+def _is_of_node(frame: str, node: str, compensation: Compensation) -> bool:
+    """Is it the node's own, or of something inside it, in whatever visit?"""
+    path = instance_path(frame, node)
+    is_own = (compensation.frame, compensation.node) == (frame, node)
+    return is_own or is_inside(compensation.frame, path) or compensation.frame.startswith(f"{path}#")
 
 
 def _undo(place: Place, compensation: Compensation) -> Iterator[AnyFact]:
@@ -148,21 +159,7 @@ def _undo(place: Place, compensation: Compensation) -> Iterator[AnyFact]:
     bound, scope = bound_for(step, compensation), step.index.plan.scopes[compensation.scope]
     frame = Frame(path=f"{own}.compensate", node=place.node.id, bound=bound, compensates=compensation.seq)
     names = FrameNames(step.execution, step.index, FrameIndex(frame, scope, place.opened), step.at, frame.path)
-    timeout_at, values = 0, []
-    refused: Failure | None = None
-    try:
-        timeout_at = place.after(scope.timeout, "timeout", names)
-        for variable in scope.variables.values():
-            value = place.evaluate(variable.value, f"vars.{variable.name}", names)
-            values.append((variable.name, place.encoded(value)))
-    except NodeRefused as wrong:
-        refused = wrong.failure
-    yield events.FrameOpened(
-        frame=place.opened.frame.path, node=place.node.id, visit=place.visit, scope="compensate", path=frame.path,
-        bound=bound, of=compensation.seq, timeout_at=timeout_at,
+    yield from entered(
+        place, scope, frame.path, where="", names=names, timed_by=names, blamed=frame.path, name="compensate",
+        path=frame.path, bound=bound, of=compensation.seq,
     )  # fmt: skip
-    for name, raw in values:
-        yield events.VariableSet(frame=frame.path, name=name, value=raw)
-    if refused is not None:
-        failure = msgspec.structs.replace(refused, node=frame.path)
-        yield events.Departing(frame=frame.path, kind="fail", cause=refused.title, error=failure)

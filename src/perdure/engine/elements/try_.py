@@ -149,7 +149,7 @@ def _as_asked(place: Place, progress: Progress, wrong: Failure | None) -> Iterat
     instance = place.instance()
     assert instance is not None
     if instance.then in ("timeout", "deadline"):
-        failure = time_is_over(place, instance.then)
+        failure = time_is_over(place.node, instance.then)
         raise NodeRefused(msgspec.structs.replace(failure, also=(wrong,)) if wrong is not None else failure)
     yield place.done() if instance.then else was_cancelled(place, instance.stopping)
 
@@ -158,7 +158,7 @@ def _pending(place: Place, progress: Progress, then: str) -> Failure | None:
     """The error that is under way: of the handler, of the body, else of its own time, which came while `finally` ran."""
     error = thrown(progress)
     if error is None and then in ("timeout", "deadline"):
-        return time_is_over(place, then)
+        return time_is_over(place.node, then)
     return error
 
 
