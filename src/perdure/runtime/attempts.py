@@ -65,6 +65,7 @@ class Attempt:
         "cancels",
         "command",
         "entered",
+        "follows",
         "grace",
         "path",
         "reason",
@@ -89,6 +90,7 @@ class Attempt:
         self.stopped_by = ""  # `timeout`, `heartbeat`, `queue`, `stop`, `drain`
         self.reason = ""
         self.cancels = 0
+        self.follows: list[tuple[Asking, Run | Evaluate | Stop]] = []  # what is asked for when it is gone
 
 
 class Attempts:
@@ -143,15 +145,20 @@ class Attempts:
         """Do what a step asked for, once the step is durable."""
         if type(command) is Stop:
             attempt = self._attempts.get((asking.id, command.token))
-            if attempt is not None:
+            if attempt is not None and attempt.stopped_by == "fenced":
+                attempt.follows.append((asking, command))
+            elif attempt is not None:
                 self._stop(attempt, "stop", command.reason)
             return
         assert not isinstance(command, Stop)
         if self._draining:
             return  # the next home asks for it again
         key = (asking.id, command.token)
-        if key in self._attempts:
-            return  # asked for twice: it is under way
+        under_way = self._attempts.get(key)
+        if under_way is not None:
+            if under_way.stopped_by == "fenced":  # the execution was lost and has come back: this one must not meet that
+                under_way.follows.append((asking, command))
+            return
         grace = command.grace or self._grace
         attempt = self._attempts[key] = Attempt(asking, command, grace)
         self._idle.clear()
@@ -409,6 +416,8 @@ class Attempts:
             self._idle.set()
         if attempt.stopped_by != "fenced":
             self._report(attempt.asking.id, Ended(result=result, blobs=blobs))
+        for asking, command in attempt.follows:
+            self.carry_out(asking, command)
 
 
 def _checked(output: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -39,6 +40,8 @@ log = logging.getLogger("perdure.home")
 CLAIM_MAX = 500
 """Executions taken over at once: a worker that died with 10^5 of them must not stall the one that helps."""
 MESSAGES_PAGE = 1_000
+CLOSING_SECONDS = 0.001
+"""How long a home that closes looks away while turns are being written."""
 HELD_SECONDS = 60.0
 """How long an execution is held that this worker lacks something for, before others may take it again."""
 AHEAD_BYTES = 256 << 10
@@ -91,7 +94,7 @@ class Home:
         self._closing = True
         await self.attempts.drain()  # also when the home has failed: what still runs would outlive its home
         while self._failed is None and (self._dirty or self._turning or self._backgrounds):  # noqa: ASYNC110 - three at once
-            await asyncio.sleep(0)
+            await asyncio.sleep(CLOSING_SECONDS)
         tasks = [*self._tasks, *self._backgrounds]
         for task in tasks:
             task.cancel()
@@ -147,7 +150,11 @@ class Home:
         ids = None if only is None else list(only)
         rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=LEVEL, only=ids)
         for row in rows:
-            await self._load(row)
+            try:
+                await patiently(partial(self._load, row))
+            except StoreBusy as busy:
+                self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
+                raise
         return [row.execution for row in rows]
 
     def deliver(self, execution: ExecutionId, given: AnyInput, position: int = 0) -> bool:
@@ -218,6 +225,8 @@ class Home:
             while True:
                 await self._armed.wait()
                 self._armed.clear()
+                if self._failed is not None:
+                    return  # memory may be ahead of the disk: a commit of what comes later would leave a gap in a journal
                 self._turning = True
                 await self._turn()
                 self._turning = False
@@ -327,7 +336,8 @@ class Home:
         hot.blobs.clear()
         hot.start = None
         if hot.future is not None:
-            hot.future.set_result(hot.id)
+            if not hot.future.done():  # whoever asked for the start may have given up
+                hot.future.set_result(hot.id)
             hot.future = None
         for command in done.commands:
             if isinstance(command, Run | Evaluate | Stop):
@@ -367,7 +377,7 @@ class Home:
 
     async def _fetch(self, hot: Hot, done: Stepped) -> None:
         """Bring the large values that the step lacked into memory, and go on (day-one 29)."""
-        found = await self._store.blobs(hot.tenant, list(done.needs))
+        found = await patiently(lambda: self._store.blobs(hot.tenant, list(done.needs)))
         missing = done.needs - found.keys()
         if missing:
             self._quarantine(hot, Refused(f"The store has lost {len(missing)} large values.", code="store.damaged"))
@@ -420,7 +430,7 @@ class Home:
             untaken = {id(given) for given, _ in taking}
             arrived = [entry for entry in hot.inputs if id(entry[0]) not in untaken]
             if hot.start is None:
-                await self._fold(hot)
+                await patiently(partial(self._fold, hot))
             else:
                 hot.begin_anew(Execution(), self._resident)
             hot.inputs = [*taking, *arrived]
@@ -466,6 +476,8 @@ class Home:
         future = hot.future
         assert future is not None
         keyed = await self._store.keyed(hot.tenant, hot.workflow, hot.start.key) if hot.start.key else None
+        if future.done():
+            return  # whoever asked has given up
         if keyed is None:
             future.set_result(hot.id)  # the same id was started before: that is this one
         elif keyed.fingerprint != hot.start.fingerprint:
@@ -478,19 +490,24 @@ class Home:
     async def _load(self, row: Row) -> None:
         try:
             loaded = await self.plans.get(await definition_of(self._store, row))
+        except StoreBusy:
+            raise
         except PerdureError as error:
             log.error("cannot go on with %s: %s", id_text(row.execution), error.message)
             await self._let_go(row, error)
             return
         hot = Hot(row.execution, row.tenant, row.workflow, loaded, row.epoch, self._resident)
-        self._hot[hot.id] = hot
         try:
             await self._fold(hot)
-            for message in await self._store.inbox(row.execution):
-                self._accept(hot, message.position, message.message)
+            inbox = await self._store.inbox(row.execution)
         except (StoreDamaged, msgspec.MsgspecError, KeyError) as error:  # what is stored of this one cannot be read
             self._quarantine(hot, error)
             return
+        if row.execution in self._hot:  # it was taken from us, and we from whoever took it
+            self.attempts.abandon(row.execution)
+        self._hot[hot.id] = hot  # now that it is what the disk says: nothing may be stepped before
+        for message in inbox:
+            self._accept(hot, message.position, message.message)
         if hot.execution.seq:
             # A claimed row names the home before: none when that one let it go in good order.
             hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker))
