@@ -96,6 +96,16 @@ def test_rule_28_a_failure_stands_where_until_ends_the_loop(begin: Begin, policy
 # -- what is left ---------------------------------------------------------------------------------------------------------
 
 
+def test_rule_28_until_is_checked_after_a_failure_that_a_quorum_only_counts(begin: Begin) -> None:
+    """Nobody makes anything of the failure, so the iteration has ended like another."""
+    loop = {"type": "loop", "over": [1, 2, 3], "need": 2, "until": "${ index > 0 }", "body": scope(x={})}
+    play = begin({"l": loop})
+    play.fail("l[0].x")
+    assert play.running() == ["l[1].x"]
+    play.fail("l[1].x")
+    assert (play.running(), play.state("l"), play.status) == ([], "succeeded", "succeeded")
+
+
 def test_rule_28_the_guard_of_a_loop_comes_before_its_quorum(begin: Begin) -> None:
     """The iterations that it stops are missing to the quorum then, which is not what went wrong."""
     loop = {"type": "loop", "over": [1, 2, 3], "concurrency": 3, "need": 2, "max_iterations": 2, "body": scope(x={})}

@@ -9,7 +9,8 @@ assert model.status == "failed"
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from reference import containers, ending, failing, leaving, starting, timers, waits
@@ -21,6 +22,8 @@ from reference.state import Departure, Frame, Instance, Signal, World, Wrong
 from perdure.errors import Failure
 
 BEGIN = 1_700_000_000 * 1_000_000
+CRASHES_MAX = 3
+"""Deaths of its worker that an attempt survives, where the node says nothing else (rule 52)."""
 
 
 class Model:
@@ -74,6 +77,33 @@ class Model:
         stop = Failure(code="cancelled", title="Stopped.", category="cancelled")
         self._result(path, lambda instance: self._failed(instance, stop))
 
+    def lose(self, paths: Sequence[str], *, crashed: bool) -> None:
+        """Attempts were cut off without a result: they are repeated, unless their worker has died too often (rule 52)."""
+        lost = [self.world.find(path) for path in paths]
+        lost = [each for each in lost if not (each.unasked and self.world.paused_at is not None)]
+        for instance in lost:
+            instance.crashes += crashed
+            instance.unasked = self.world.paused_at is not None
+        takes = [take for instance in lost if (take := self._after_loss(instance)) is not None]
+        for take in takes:
+            self._record(take, settles=False)
+        if self.world.paused_at is None:
+            settle(self.world)
+
+    def _after_loss(self, instance: Instance) -> Callable[[], None] | None:
+        """What becomes of an attempt that is not repeated."""
+        if instance.stopping:
+            stop = Failure(code="cancelled", title="Stopped.", category="cancelled")
+            take = lambda instance: self._failed(instance, stop)  # noqa: E731 - what is kept in a pause is a call
+        elif instance.crashes >= instance.raw.get("crashes_max", CRASHES_MAX):
+            poison = Failure(code="worker.crashed", title="Its workers died.", retryable=False, node=instance.path)
+            take = lambda instance: failing.without_retry(self.world, instance, poison)  # noqa: E731
+        else:
+            return None
+        if self.world.paused_at is not None:
+            instance.fixed["recorded"] = True
+        return partial(self._take, instance, take)
+
     def child_ended(self, path: str, status: str, output: Any = None, failure: Failure | None = None) -> None:
         """The child that a node waits for has ended (rule 40)."""
         instance = self.world.find(path)
@@ -81,7 +111,7 @@ class Model:
             self._record(lambda: self._child_ended(instance, status, output, failure))
 
     def _child_ended(self, instance: Instance, status: str, output: Any, failure: Failure | None) -> None:
-        timed_out = instance.stopping == "its timeout passed"
+        timed_out = instance.takes_too_long and instance.frame.departure is None
         if status == "succeeded":
             ending.succeed(self.world, instance, output)
         elif instance.stopping and not timed_out:
@@ -106,12 +136,13 @@ class Model:
         if not instance.final:
             take(instance)
 
-    def _record(self, take: Callable[[], None]) -> None:
+    def _record(self, take: Callable[[], None], *, settles: bool = True) -> None:
         """What comes during a pause is recorded, and what follows from it waits (rule 45)."""
         if self.world.paused_at is not None:
             self.world.kept.append((self.world.at, take))
-        else:
-            take()
+            return
+        take()
+        if settles:
             settle(self.world)
 
     # -- moves: messages --------------------------------------------------------------------------------------------------
@@ -180,6 +211,8 @@ class Model:
         if frozen:
             timers.shift(world, world.at - world.paused_at)
         world.paused_at = None
+        for instance in world.present():
+            instance.unasked = False
         kept, world.kept = world.kept, []
         for _, take in kept:
             take()

@@ -115,6 +115,7 @@ def _lost(execution: Execution, fact: events.Lost) -> None:
 
 def _waiting(execution: Execution, fact: events.Waiting) -> None:
     instance = _of(execution, fact)
+    instance.by_hand = instance.by_hand or instance.state == PARKED
     instance.state, instance.wait, instance.due = WAITING, fact.kind, fact.due
     instance.wait_timeout_at, instance.wait_name, instance.wait_key = fact.timeout_at, fact.name, fact.key
     if fact.deadline_at:
@@ -210,7 +211,7 @@ def _parked(execution: Execution, fact: events.Parked) -> None:
 
 def _unparked(execution: Execution, fact: events.Unparked) -> None:
     instance = _of(execution, fact)
-    instance.generation, instance.question, instance.crashes = fact.generation, "", 0
+    instance.generation, instance.question, instance.crashes, instance.by_hand = fact.generation, "", 0, True
     if fact.params != NOTHING:
         instance.params = fact.params
 
@@ -251,6 +252,7 @@ def _opened(execution: Execution, fact: events.Opened) -> None:
     if instance.progress is not None:
         _let_go(execution, instance.progress)
         begun = instance.progress.begun
+    instance.by_hand = instance.by_hand or instance.state == PARKED
     instance.state, instance.attempt, instance.due = OPEN, fact.attempt, 0
     instance.stopping, instance.stopping_deadline, instance.pure = "", False, False
     instance.ready, instance.deadline_at = fact.ready, fact.deadline_at

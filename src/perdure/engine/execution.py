@@ -100,6 +100,7 @@ class Instance(Struct, kw_only=True, omit_defaults=True):
     question: str = ""
     stopping: str = ""
     stopping_deadline: bool = False
+    by_hand: bool = False  # its attempt was asked for by an operator, and is the last (rule 14)
     then: str = ""  # how it ends when it has stopped, unless cancelled: `complete`, `timeout`, `deadline`
     wait: str = ""
     wait_name: str = ""

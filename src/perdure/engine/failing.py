@@ -40,7 +40,8 @@ def fail(
     spent: dict[str, Any] = {"started": started, "finished": finished}
     failure = msgspec.structs.replace(failure, node=failure.node or instance_path(frame.path, node.id, visit))
     left = frame.departure is not None or is_left(opened)
-    if instance is not None and may_retry and attempt and not left and draining_join(opened, node) is None:
+    may_retry = may_retry and attempt > 0 and not left and draining_join(opened, node) is None
+    if instance is not None and may_retry and not instance.by_hand:
         again, failure = _next_try(step, opened, node, instance, failure)
         if again is not None:
             return step.emit(events.Retrying(**where, **spent, error=failure, policy=again[0], due=again[1]))

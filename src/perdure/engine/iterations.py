@@ -289,7 +289,9 @@ def _folded(place: Place, inner: FrameIndex, progress: Progress, fact: events.Fr
 
 def _until(place: Place, inner: FrameIndex, progress: Progress, fact: events.FrameClosed) -> events.FrameClosed:
     template = place.node.keys.get("until")
-    tolerated = progress.failed < progress.tolerate or place.node.options["on_failure"] in ("collect", "ignore")
+    policy = place.node.options["on_failure"]
+    borne = policy in ("collect", "ignore") or (has_need(place.node) and shields(place.node, policy))
+    tolerated = borne or progress.failed < progress.tolerate
     if template is None or not (fact.status in ("succeeded", "continued") or (fact.status == "failed" and tolerated)):
         return fact
     bound: dict[str, Any] = {}

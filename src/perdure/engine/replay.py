@@ -43,12 +43,12 @@ class Replay:
             done = self._step(body, row.at)
         except Exception as error:  # noqa: BLE001 - what was recorded may be anything, and whatever it breaks is the finding
             return f"the inputs before fact {row.first_seq} cannot be stepped again: {type(error).__name__}: {error}"
-        if done.needs:
-            return f"the inputs before fact {row.first_seq} cannot be stepped again without a large value that is not there"
         # A step that lacked a value is cut, though what it lacked may have led to nothing: then it comes to rest now.
         cut = body.cut if done.at_rest else True
         if encode_row(done.taken, done.facts, cut) == encode_row(body.inputs, body.facts, body.cut):
-            return ""
+            return ""  # also where it lacks a value for what comes after its last fact: that is in a later row
+        if done.needs:
+            return f"the inputs before fact {row.first_seq} cannot be stepped again without a large value that is not there"
         return f"from fact {row.first_seq} on, the recorded inputs give other facts today: {_first_difference(body, done)}"
 
     def _step(self, body: RowBody, at: int) -> Stepped:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Raw
@@ -17,7 +18,7 @@ from perdure.engine.codec import encode_value
 from perdure.engine.commands import Command, Lock, Look, StartChild, StopChild
 from perdure.engine.events import AnyInput, encode
 from perdure.engine.schemas import faults_of
-from perdure.errors import Failure, NotFound, PerdureError
+from perdure.errors import Failure, NotFound, PerdureError, StoreBusy, StoreFull, StoreReadOnly
 from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.runtime.hot import Hot
 from perdure.runtime.patience import patiently
@@ -64,12 +65,12 @@ class Errands:
         if errand is None:
             return False
         hot.errands += 1
-        self._background(self._counted(hot, errand(self, hot, command)))
+        self._background(self._counted(hot, partial(errand, self, hot, command)))
         return True
 
-    async def _counted(self, hot: Hot, errand: Awaitable[None]) -> None:
+    async def _counted(self, hot: Hot, errand: Callable[[], Awaitable[None]]) -> None:
         try:
-            await errand
+            await patiently(errand)
         finally:
             hot.errands -= 1
 
@@ -83,6 +84,8 @@ class Errands:
         done = self._starting[child] = asyncio.get_running_loop().create_future()
         try:
             await self._started(hot, command, child)
+        except (StoreBusy, StoreFull, StoreReadOnly):
+            raise  # that of the store is nothing the node could be blamed for
         except PerdureError as error:
             self._home.deliver(hot.id, _refused(command, error))
         finally:

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from perdure.app import Engine
-from perdure.clock import MICROSECONDS
+from perdure.clock import MICROSECONDS, Clock
 from perdure.definition import check_document
 from perdure.definition.spec import NodeSpec
 from perdure.errors import StoreError
@@ -83,13 +83,18 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, clock: JumpingClock) -> None:
         super().__init__()
         self._clock = clock
+        self._stalled = False
         self.until: int | None = None
 
     def select(self, timeout: float | None = None) -> Any:
         if timeout is None:
             raise Stuck("Expected something that could still happen, but no timer is set and nothing is ready.")
         if timeout > 0:
+            before = self._clock.now()
             self._clock.jump(timeout)
+            if self._stalled and self._clock.now() == before:
+                self._clock.jump(0.000_001)  # somebody waits for less than the clock can tell, again and again
+            self._stalled = self._clock.now() == before
             if self.until is not None and self._clock.now() > self.until:
                 raise Stuck("Expected an end within the limit, but the world's time has gone far beyond it.")
         return super().select(0)
@@ -190,6 +195,7 @@ class _Scripts:
         self._world = world
         self._life = life
         self.dead = False
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # that would go on without the process, in the order of their making
 
     async def act(self, params: dict[str, Any], context: Context) -> Any:
         ledger = self._world.ledger
@@ -314,10 +320,11 @@ class StorePlace(Protocol):
 class Process:
     """One process: an engine over the world's store. `store` counts its calls and fails on demand."""
 
-    def __init__(self, world: World, engine: Engine, store: FaultyStore) -> None:
+    def __init__(self, world: World, engine: Engine, store: FaultyStore, scripts: _Scripts) -> None:
         self.world = world
         self.engine = engine
         self.store = store
+        self._scripts = scripts
 
     @property
     def home(self) -> Home:
@@ -326,6 +333,14 @@ class Process:
     @property
     def executions(self) -> Executions:
         return self.engine.executions
+
+    async def kill(self) -> None:
+        """The process dies in the midst of whatever it does: its store does nothing more, its tasks are cut off."""
+        self.store.dead = self._scripts.dead = True
+        tasks = [task for task in self._scripts.tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def start(self, workflow: Read, input: Any = None, **fields: Any) -> ExecutionId:
         """Start an execution; its id."""
@@ -379,6 +394,7 @@ class World:
         """Run a coroutine on the world's time, until it is done; what it leaves running is cut off. Raises Stuck."""
         loop = JumpingLoop(self.clock)
         loop.limit(seconds)
+        loop.set_task_factory(_task_of_a_process)
         try:
             return loop.run_until_complete(_awaited(main))
         finally:
@@ -425,22 +441,24 @@ class World:
     @asynccontextmanager
     async def process(
         self, *, adopts: bool = True, die: tuple[int, Moment] | None = None, refuse: Mapping[int, StoreError] | None = None,
-        only: tuple[str, ...] = (), works: Mapping[str, Work] | None = None, name: str = "", **settings: Any,
+        only: tuple[str, ...] = (), works: Mapping[str, Work] | None = None, name: str = "",
+        wraps: Callable[[Store], FaultyStore] | None = None, clock: Clock | None = None, **settings: Any,
     ) -> AsyncIterator[Process]:  # fmt: skip
         """A process in the running loop. Leaving the context stops it in good order, unless it has died.
 
-        `die`, `refuse`, `only`: as `FaultyStore` takes them. `works`: what this process has installed, instead of all.
+        `die`, `refuse`, `only`: as `FaultyStore` takes them; `wraps`: another faulty store around the world's, instead of that.
+        `works`: what this process has installed, instead of all. `clock`: what it takes the time to be, instead of the world's.
         """
         self.lives += 1
         opened = await self.place.open()
-        store = FaultyStore(opened, die=die, refuse=refuse, only=only)
+        store = wraps(opened) if wraps is not None else FaultyStore(opened, die=die, refuse=refuse, only=only)
         scripts = _Scripts(self, self.lives)
         chosen = Settings(**{**self.settings.model_dump(exclude_unset=True), **settings})
-        engine = self._engine(store, chosen, adopts, name or f"worker-{self.lives}", works)
+        engine = self._engine(store, clock or self.clock, chosen, adopts, name or f"worker-{self.lives}", works)
         _living.set(scripts)  # the home's tasks, which are made now, inherit it
         try:
             await engine.home.open()
-            yield Process(self, engine, store)
+            yield Process(self, engine, store, scripts)
             await engine.home.close()
         except BaseException as error:
             scripts.dead = True
@@ -451,26 +469,27 @@ class World:
             self.place.die(opened)
 
     def _engine(
-        self, store: FaultyStore, settings: Settings, adopts: bool, worker: str, installed: Mapping[str, Work] | None
-    ) -> Engine:
+        self, store: FaultyStore, clock: Clock, settings: Settings, adopts: bool, worker: str,
+        installed: Mapping[str, Work] | None,
+    ) -> Engine:  # fmt: skip
         """As `app.open_engine` wires it, but with the world's clock and no processes or threads of its own."""
         works = dict(installed) if installed is not None else self.works()
         pool: ProcessPool = InlinePool(works)  # type: ignore[assignment]  # it does what the home asks of a pool
-        watchdog = Watchdog(clock=self.clock)
+        watchdog = Watchdog(clock=clock)
 
         def attempts(**given: Any) -> Attempts:
             return Attempts(
-                clock=self.clock, pool=pool, watchdog=watchdog, slots=settings.slots, grace=settings.grace,
+                clock=clock, pool=pool, watchdog=watchdog, slots=settings.slots, grace=settings.grace,
                 payload_max=settings.payload_max, options=settings.nodes, log=_no_log, **given,
             )  # fmt: skip
 
         home = Home(
-            store=store, plans=Plans(store, works=lambda origin, files: works), clock=self.clock, settings=settings,
+            store=store, plans=Plans(store, works=lambda origin, files: works), clock=clock, settings=settings,
             worker=worker, adopts=adopts, attempts=attempts,
         )  # fmt: skip
-        executions = Executions(store, self.clock, home=home, payload_max=settings.payload_max)
+        executions = Executions(store, clock, home=home, payload_max=settings.payload_max)
         executions._ids = ExecutionIds(self._entropy)
-        return Engine(store, self.clock, settings, home, executions)
+        return Engine(store, clock, settings, home, executions)
 
     def _entropy(self, size: int) -> bytes:
         """Chance that is the same in every run."""
@@ -480,6 +499,18 @@ class World:
 
 def _no_log(execution: ExecutionId, path: str, message: str, level: str, data: dict[str, Any]) -> None:
     """What nodes log while they run is of no interest here."""
+
+
+def _task_of_a_process(
+    loop: asyncio.AbstractEventLoop, coroutine: Any, context: Any = None
+) -> asyncio.Task[Any]:  # fmt: skip
+    """A task that dies with the process it is made in."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context)
+    scripts = _living.get(None) if context is None else context.get(_living)
+    if scripts is not None:
+        scripts.tasks[task] = None
+        task.add_done_callback(lambda done: scripts.tasks.pop(done, None))
+    return task
 
 
 async def _awaited(main: Callable[[], Awaitable[Answer]]) -> Answer:

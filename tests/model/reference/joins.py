@@ -71,9 +71,8 @@ def _decide(world: World, join: Instance) -> None:
         ending.skip(world, join, "no branch was taken")
     elif said == "fires":
         if holds(sight, join.raw.get("when", True), "when"):
-            output = output_of(join)
+            ending.succeed(world, join, output_of(join))
             _end(world, join)
-            ending.succeed(world, join, output)
         else:
             ending.skip(world, join, "`when` was false")
     elif said == "unreachable":
@@ -92,6 +91,8 @@ def _end(world: World, join: Instance) -> None:
     cause = f"`{join.node.id}` has ended"
     for node in region(join.node):
         loser = join.frame.instances[node.id]
+        if loser.state == "pending" and ending.is_being_reset(loser):
+            continue  # it is in the region that the join leads back over, and has its next visit at once
         if losers == "cancel" and not loser.final:
             leaving.withdraw(world, loser, cause)
         elif losers == "drain" and not loser.final:

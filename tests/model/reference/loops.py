@@ -86,7 +86,7 @@ def look(world: World, loop: Instance) -> None:
             _judge(world, loop)
         while memory.news and containers.goes_on(loop):
             _judge_one(world, loop, memory.news.pop(0))
-        if not containers.goes_on(loop):
+        if memory.unreachable is not None or not containers.goes_on(loop):
             return
         if _may_start(world, loop) and _has_more(world, loop):
             _start(world, loop)
@@ -215,7 +215,7 @@ def count(world: World, loop: Instance, frame: Frame) -> None:
             _carry_on(world, loop, frame)
         is_borne = frame.outcome != "failed" or not _is_for_policy(loop)
         is_counted = frame.outcome in ("succeeded", "failed", "continued") and is_borne
-        if is_counted and not loop.final and _is_until(world, loop, frame):
+        if is_counted and _is_until(world, loop, frame):
             memory.until.add(frame.index)
     except Wrong as wrong:
         memory.wrong = memory.wrong or wrong.failure

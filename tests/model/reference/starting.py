@@ -91,8 +91,8 @@ def attempt_again(world: World, instance: Instance) -> None:
         containers.begin(world, instance)
         return
     instance.attempt += 1
-    instance.due = None
-    instance.stopping, instance.by_deadline, instance.completes = "", False, False
+    instance.due, instance.crashes = None, 0
+    instance.stopping, instance.by_deadline, instance.completes, instance.takes_too_long = "", False, False, False
     instance.started_at = world.at
     instance.state, instance.waits_for = ("running", "") if is_effect(instance.node) else ("waiting", "child")
     if instance.waits_for == "child":

@@ -118,10 +118,13 @@ class Instance:
     params: Any = None
     stopping: str = ""  # why its attempt was asked to stop
     completes: bool = False  # and then it succeeds
+    takes_too_long: bool = False  # or it was its own timeout, for which it fails
     by_deadline: bool = False  # whether that was its deadline
     last_failure: Failure | None = None
     retries: dict[int, int] = field(default_factory=dict)  # used, by policy
     no_retry: bool = False
+    crashes: int = 0  # of the worker of the present attempt
+    unasked: bool = False  # lost in the present pause, and not asked for again before it is over
     # limits
     due: int | None = None  # end of a wait or backoff
     timeout_at: int | None = None

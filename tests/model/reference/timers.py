@@ -118,7 +118,7 @@ def _time_out(world: World, instance: Instance) -> None:
         containers_time_out(world, instance, failure)
     else:
         instance.timeout_at = None
-        instance.stopping = "its timeout passed"
+        instance.stopping, instance.takes_too_long = "its timeout passed", True
 
 
 def containers_time_out(world: World, instance: Instance, failure: Failure) -> None:
@@ -153,6 +153,9 @@ def _meet_deadline(world: World, instance: Instance) -> None:
 
 def shift(world: World, by: int) -> None:
     """Resume with frozen clocks: every relative time moves by the pause; absolute ones do not (rule 45)."""
+    for name in ("timeout_at", "soft_timeout_at"):
+        if getattr(world, name) is not None:
+            setattr(world, name, getattr(world, name) + by)
     for frame in world.frames:
         if frame.timeout_at is not None:
             frame.timeout_at += by

@@ -138,6 +138,7 @@ def time_out(world: World, instance: Instance, failure: Failure, cause: str) -> 
     instance.timeout_at = instance.deadline_at = None
     if any(frame.kind == "finally" for frame in world.active_frames(instance)):
         memory.late = failure
+        instance.no_retry = instance.no_retry or failing.is_by_deadline(failure)  # the time for all attempts is over
         memory.cleanup_at = leaving.budget(world, instance)
     else:
         leaving.withdraw(world, instance, cause, "timeout", failure)
