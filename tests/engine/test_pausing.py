@@ -122,6 +122,21 @@ def test_rule_45_deadlines_timeouts_and_backoffs_stand_still_too(begin: Begin) -
     assert play.frame().departure.kind == "timeout"  # type: ignore[union-attr]  # as asserted
 
 
+@pytest.mark.parametrize("clocks, left", [("frozen", 10), ("running", 4)])
+def test_rule_45_a_backoff_that_begins_in_a_pause_has_its_whole_length(begin: Begin, clocks: str, left: int) -> None:
+    """The attempt fails in the pause: with frozen clocks its wait begins with the resume, with running ones it has begun."""
+    play = begin({"r": {"retry": {"attempts": 2, "initial": "10s", "jitter": False}}})
+    play.operate("pause")
+    play.pass_time(5)
+    play.fail("r")
+    play.pass_time(6)
+    play.operate("resume", value=play.encoded(clocks))
+    play.pass_time(left - 1)
+    assert play.state("r") == "waiting"
+    play.pass_time(1)
+    assert play.state("r") == "running"
+
+
 def test_rule_45_inputs_are_kept(begin: Begin) -> None:
     """A signal that comes in a pause reaches its waiter, and what follows waits."""
     play = begin({"w": {"type": "wait_for_signal", "signal": "s"}, "b": {"after": "w"}})

@@ -214,8 +214,11 @@ class Model:
         for instance in world.present():
             instance.unasked = False
         kept, world.kept = world.kept, []
-        for _, take in kept:
+        now = world.at
+        for arrived, take in kept:
+            world.at = now if frozen else arrived  # with frozen clocks a backoff begins with the resume
             take()
+        world.at = now
 
     # -- moves: time ------------------------------------------------------------------------------------------------------
 

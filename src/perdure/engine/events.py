@@ -90,6 +90,7 @@ class Retrying(InstanceFact, tag="retrying.1", frozen=True, kw_only=True):
     due: int = field(name="du")
     started: int = field(default=0, name="st")
     finished: int = field(default=0, name="fi")
+    paused: int = field(default=0, name="pd")  # microseconds that the pause had lasted in which the attempt failed
 
 
 class Lost(InstanceFact, tag="lost.1", frozen=True, kw_only=True):

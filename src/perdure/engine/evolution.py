@@ -101,7 +101,7 @@ def _retrying(execution: Execution, fact: events.Retrying) -> None:
     instance.state, instance.due, instance.error, instance.question = BACKOFF, fact.due, fact.error, ""
     instance.stopping, instance.stopping_deadline, instance.then = "", False, ""  # that attempt has stopped
     instance.used[fact.policy] = instance.used.get(fact.policy, 0) + 1
-    instance.crashes = 0
+    instance.crashes, instance.paused = 0, fact.paused
     instance.perhaps = instance.perhaps or fact.error.leaves_open
     _note_failure(instance, fact.attempt, fact.error, fact.started, fact.finished)
 
@@ -430,11 +430,15 @@ def _paused(execution: Execution, fact: events.Paused) -> None:
 
 def _resumed(execution: Execution, fact: events.Resumed) -> None:
     execution.paused_at = 0
-    for _, instance in execution.instances():
-        instance.unasked = False
     shift = fact.shift
-    if not shift:
-        return
+    if shift:
+        _shift_all(execution, shift)
+    for _, instance in execution.instances():
+        instance.unasked, instance.paused = False, 0
+
+
+def _shift_all(execution: Execution, shift: int) -> None:
+    """Every relative time moves by the pause; one that was set in it by what was left of it (rule 45)."""
     for name in ("timeout_at", "soft_timeout_at"):
         _shift(execution, name, shift)
     for frame in execution.frames.values():
@@ -447,7 +451,7 @@ def _resumed(execution: Execution, fact: events.Resumed) -> None:
 
 def _shift_instance(instance: Instance, shift: int) -> None:
     if not instance.absolute:
-        _shift(instance, "due", shift)
+        _shift(instance, "due", shift - instance.paused)
     _shift(instance, "wait_timeout_at", shift)
     _shift(instance, "deadline_at", shift)
     if instance.progress is not None:

@@ -44,7 +44,10 @@ def fail(
     if instance is not None and may_retry and not instance.by_hand:
         again, failure = _next_try(step, opened, node, instance, failure)
         if again is not None:
-            return step.emit(events.Retrying(**where, **spent, error=failure, policy=again[0], due=again[1]))
+            paused = step.at - step.execution.paused_at if step.execution.paused_at else 0
+            return step.emit(
+                events.Retrying(**where, **spent, error=failure, policy=again[0], due=again[1], paused=paused)
+            )  # fmt: skip
     if instance is not None and instance.failures:
         failure = msgspec.structs.replace(failure, attempts=_attempts(instance, failure, attempt, started, finished))
     ports = _handling_port(step, opened, node, failure)
