@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from recording import Recording
 from ways import Begin, Played, scope
 

@@ -341,7 +341,10 @@ def timed(around: Around, node: dict[str, Any]) -> Node:
 
 
 def _subworkflow(around: Around, id_: str) -> Node:
-    return {"type": "subworkflow", "workflow": WORKFLOW, "input": 1, "on_cancel": around.one_of("abandon", "cancel")}, ["out"]
+    node = {"type": "subworkflow", "workflow": WORKFLOW, "input": 1, "on_cancel": around.one_of("abandon", "cancel")}
+    if around.chance(3):
+        node["retry"] = retry(around)
+    return node, ["out"]
 
 
 # -- leaving --------------------------------------------------------------------------------------------------------------

@@ -94,10 +94,10 @@ class Model:
         """What becomes of an attempt that is not repeated."""
         if instance.stopping:
             stop = Failure(code="cancelled", title="Stopped.", category="cancelled")
-            take = lambda instance: self._failed(instance, stop)  # noqa: E731 - what is kept in a pause is a call
+            take: Callable[[Instance], None] = partial(self._failed, failure=stop)
         elif instance.crashes >= instance.raw.get("crashes_max", CRASHES_MAX):
             poison = Failure(code="worker.crashed", title="Its workers died.", retryable=False, node=instance.path)
-            take = lambda instance: failing.without_retry(self.world, instance, poison)  # noqa: E731
+            take = partial(failing.without_retry, self.world, failure=poison)
         else:
             return None
         if self.world.paused_at is not None:
@@ -279,7 +279,11 @@ class Model:
 
     def active(self) -> dict[str, str]:
         """What is neither pending nor final, by path."""
-        return {each.path: each.state for each in self.world.present() if not each.final and each.state != "pending"}
+        return {
+            each.path: "waiting" if each.state == "pending" else each.state  # a join whose deadline runs
+            for each in self.world.present()
+            if not each.final and (each.state != "pending" or each.deadline_at is not None)
+        }
 
     def outcomes(self) -> Counter[tuple[str, str]]:
         """Every instance that has become final, over the whole history: path and state."""
@@ -297,7 +301,9 @@ def _child_failure(status: str, failure: Failure | None) -> Failure:
     if status == "timed_out":
         return Failure(code="timeout.subworkflow", title="The child timed out.", category="timeout", cause=failure)
     assert failure is not None, "a child that failed has an error"
-    return Failure(code=failure.code, title=failure.title, category=failure.category, cause=failure)
+    return Failure(
+        code=failure.code, title=failure.title, category=failure.category, retryable=failure.retryable, cause=failure
+    )  # fmt: skip
 
 
 def _retry(world: World, instance: Instance, value: Any) -> None:

@@ -394,7 +394,7 @@ class World:
         """Run a coroutine on the world's time, until it is done; what it leaves running is cut off. Raises Stuck."""
         loop = JumpingLoop(self.clock)
         loop.limit(seconds)
-        loop.set_task_factory(_task_of_a_process)
+        loop.set_task_factory(_made_in_a_process)
         try:
             return loop.run_until_complete(_awaited(main))
         finally:
@@ -501,7 +501,7 @@ def _no_log(execution: ExecutionId, path: str, message: str, level: str, data: d
     """What nodes log while they run is of no interest here."""
 
 
-def _task_of_a_process(
+def _made_in_a_process(
     loop: asyncio.AbstractEventLoop, coroutine: Any, context: Any = None
 ) -> asyncio.Task[Any]:  # fmt: skip
     """A task that dies with the process it is made in."""

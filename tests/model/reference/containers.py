@@ -165,6 +165,7 @@ def fail_unreachable(world: World, instance: Instance, failure: Failure) -> None
     """Its quorum cannot be reached any more: it fails at once; one that parks for it waits for what is left (rules 17, 19)."""
     if failing.would_park(world, instance, failure):
         lose(world, instance)
+        instance.draining = True  # whatever people say, it is another attempt that starts the rest
         instance.memory.unreachable = failure
         mark(world, instance)
     else:

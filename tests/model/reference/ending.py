@@ -11,7 +11,7 @@ from perdure.errors import Failure
 from reference import failing, leaving
 from reference.names import remembered
 from reference.shape import reachable
-from reference.state import Frame, Instance, Registration, Return, World
+from reference.state import Departure, Frame, Instance, Registration, Return, World
 
 
 def succeed(world: World, instance: Instance, output: Any = None, ports: tuple[str, ...] = ("out",)) -> None:
@@ -113,8 +113,12 @@ def go_back(world: World, source: Instance, entry: Entry) -> None:
     frame.returns.append(Return(entry, region, source.error))
     for node in region:
         instance = frame.instances[node.id]
-        if instance.state != "pending":
-            leaving.withdraw(world, instance, f"`{source.node.id}` led back to `{entry.target.id}`")
+        cause = f"`{source.node.id}` led back to `{entry.target.id}`"
+        if instance.final:
+            for inner in world.active_frames(instance):  # its losers
+                leaving.depart(world, Departure("cancel", inner, cause, cleanup_at=leaving.budget(world, inner)))
+        elif instance.state != "pending":
+            leaving.withdraw(world, instance, cause)
 
 
 def next_visits(world: World) -> list[tuple[Frame, Return]]:

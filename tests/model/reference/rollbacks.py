@@ -83,11 +83,11 @@ def _compensate(world: World, rollback: Instance, registration: Registration) ->
 
 
 def is_meant(world: World, rollback: Instance, registration: Registration) -> bool:
-    """Whether a registration stands in what the rollback names; left out: in the body of the try whose catch it is in."""
+    """Whether a registration stands in what the rollback names; left out: in a body of the try whose catch it is in."""
     name = rollback.raw.get("of")
     if name is None:
-        body = body_of(world, rollback.frame)
-        return body is not None and is_within(registration.instance, body)
+        around = try_around(rollback.frame)
+        return around is not None and is_in_body(registration.instance, around)
     for frame in in_sight(world, rollback.frame):
         if name in frame.scope.nodes:
             return is_of(registration.instance, frame, name)
@@ -101,17 +101,16 @@ def is_of(instance: Instance, frame: Frame, name: str) -> bool:
     return instance.frame.parent is not None and is_of(instance.frame.parent, frame, name)
 
 
-def is_within(instance: Instance, frame: Frame) -> bool:
-    """Whether an instance is in a frame, at any depth."""
-    return instance.frame is frame or (instance.frame.parent is not None and is_within(instance.frame.parent, frame))
+def is_in_body(instance: Instance, container: Instance) -> bool:
+    """Whether an instance is in the body of a try, of whatever attempt, at any depth."""
+    frame = instance.frame
+    if frame.parent is None:
+        return False
+    return (frame.parent is container and frame.kind == "body") or is_in_body(frame.parent, container)
 
 
-def body_of(world: World, frame: Frame) -> Frame | None:
-    """The body of the nearest try whose handler or finally is around."""
-    inner: Frame | None = frame
-    while inner is not None:
-        if inner.kind in ("catch", "finally") and inner.parent is not None:
-            bodies = [each for each in world.frames_of(inner.parent) if each.kind == "body" and each.attempt == inner.attempt]
-            return bodies[0]
-        inner = None if inner.parent is None else inner.parent.frame
-    return None
+def try_around(frame: Frame) -> Instance | None:
+    """The nearest try whose handler or finally is around."""
+    if frame.parent is None:
+        return None
+    return frame.parent if frame.kind in ("catch", "finally") else try_around(frame.parent.frame)

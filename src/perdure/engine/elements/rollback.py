@@ -125,13 +125,13 @@ def _last(place: Place) -> Compensation | None:
 
 
 def _inside(place: Place) -> Callable[[Compensation], bool]:
-    """Does a compensation lie in what it undoes: in the node under `of`, else in the `try` around, whose body it is for?"""
+    """Does a compensation lie in what it undoes: the node under `of`, else the body of the `try` whose handler it is in?"""
     name = place.node.options.get("of")
     here: FrameIndex | None = place.opened
     while here is not None:
         frame, outer = here.frame, here.outer
         if name is None and here.container is not None and here.container.type == "try" and frame.name != "body":
-            return partial(_is_of_visit, frame.parent, frame.node, frame.visit)
+            return partial(_is_of_body, instance_path(frame.parent, frame.node, frame.visit))
         if name is not None:
             for holder in (here, body_beside(place.step.index, here)):
                 if holder is not None and name in holder.scope.number:
@@ -140,9 +140,12 @@ def _inside(place: Place) -> Callable[[Compensation], bool]:
     return lambda compensation: False
 
 
-def _is_of_visit(frame: str, node: str, visit: int, compensation: Compensation) -> bool:
-    is_own = (compensation.frame, compensation.node, compensation.visit) == (frame, node, visit)
-    return is_own or is_inside(compensation.frame, instance_path(frame, node, visit))
+def _is_of_body(container: str, compensation: Compensation) -> bool:
+    """Is it of the body of the `try` at this path, in whatever attempt?"""
+    if not is_inside(compensation.frame, container):
+        return False
+    scope = compensation.frame[len(container) :].partition(".")[2]  # after the number of the attempt, if any
+    return scope == "body" or scope.startswith("body.")
 
 
 def _is_of_node(frame: str, node: str, compensation: Compensation) -> bool:
