@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench format clean
+.PHONY: help setup run test check lint types imports docs bench chaos format clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +38,13 @@ docs: setup  ## build the documentation into site/
 bench: setup  ## measure; prints the table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
 
+chaos: setup  ## kill it, fill its disk, cut its power (SECONDS=60 SEED=n)
+	@$(BIN)/python tests/chaos/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
 format: setup  ## format the code
 	@$(BIN)/ruff check --fix --exit-zero --quiet
 	@$(BIN)/ruff format
 
 clean:  ## remove .venv and all that is generated
-	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results/*.json
+	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results/*.json tests/chaos/results/*.json
 	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,6 +56,22 @@ def test_rule_55_starts_at_the_same_moment_are_one_execution() -> None:
     assert len(world.ledger.sent) == 1
 
 
+@pytest.mark.parametrize("key", ["", "k"])
+def test_a_caller_who_gives_up_on_a_start_harms_nobody(key: str) -> None:
+    """The start that nobody waits for any more is carried through or not, and the home goes on with all others."""
+    world = World()
+
+    async def main(process: Process) -> list[Any]:
+        workflow = world.read(PAY)
+        given_up = [asyncio.ensure_future(process.start(workflow, {"amount": 5}, key=key)) for _ in range(2)]
+        await asyncio.sleep(0)  # they have asked, and the home has not written anything yet
+        for task in given_up:
+            task.cancel()
+        return [(await process.run(workflow, {"amount": amount}, key=f"{key}{amount}")).output for amount in (6, 7)]
+
+    assert world.live(main) == [6, 7]
+
+
 def test_rule_55_another_input_under_the_same_key_is_a_conflict() -> None:
     """The caller hears which execution has the key, and nothing is started; also when both ask at the same moment."""
     world = World()

@@ -11,8 +11,10 @@ from scenarios import RETRY
 
 from perdure.errors import PerdureError, StoreBusy, StoreFull
 from perdure.ids import ExecutionId
+from perdure.operations.verification import Verification
 from perdure.runtime.hot import Outcome
 from perdure.runtime.patience import BUSY_MAX
+from perdure.store.contract import Batch, Committed, Store
 from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
 WORK = workflow_of(
@@ -107,6 +109,51 @@ def test_a_home_that_failed_takes_nothing_more_and_stops_what_runs() -> None:
 
     assert world.run(life) == []
     assert [stopped.path for stopped in world.ledger.stopped] == ["a"]
+
+
+@pytest.mark.parametrize("call", range(2, 6))
+def test_a_home_that_failed_writes_nothing_more_though_there_is_room_again(call: int) -> None:
+    """What its executions do between a failed commit and its end leaves no gap in a journal: the next home does it again."""
+    world = World()
+    workflow = world.read(workflow_of({name: act(seconds=number, gives=number) for number, name in enumerate("abcd", 1)}))
+
+    async def life() -> None:
+        async with world.process(only=("commit",), refuse={call: StoreFull("Expected room, but there is none.")}) as process:
+            with pytest.raises(StoreFull):
+                await process.run(workflow, key="k")
+            await pass_time(10)  # in which the other branches succeed
+            assert len(process.store.calls) == call
+
+    world.run(life)
+    assert world.live(lambda process: process.run(workflow, key="k")).status == "succeeded"
+    (row,) = world.rows()
+    facts = 0
+    for moment in world.show(row.execution).timeline:
+        assert moment.first_seq == facts + 1
+        facts += len(moment.facts)
+
+
+def test_a_large_result_that_comes_while_a_turn_is_written_is_written_with_the_next() -> None:
+    """Writing takes long where large values become files: what is handed in meanwhile is not in that commit."""
+    world = World()
+    workflow = world.read(workflow_of({"a": act(seconds=1), "b": act(seconds=2, bytes=2_000)}))
+
+    async def main(process: Process) -> Outcome:
+        commit = process.store.commit
+
+        async def slow(batch: Batch) -> Committed:
+            await pass_time(1.5)
+            return await commit(batch)
+
+        process.store.commit = slow  # type: ignore[method-assign]  # only this store is slow
+        return await process.run(workflow)
+
+    assert world.live(main).status == "succeeded"
+
+    async def findings(store: Store) -> list[str]:
+        return [finding.sentence async for finding in Verification(store).findings()]
+
+    assert world.look(findings) == []
 
 
 def test_rows_that_the_database_refuses_set_their_execution_aside_alone() -> None:

@@ -27,7 +27,7 @@ from perdure.ids import ExecutionId, id_text
 from perdure.runtime.alarms import Alarms
 from perdure.runtime.attempts import Attempts, Ended
 from perdure.runtime.errands import Errands
-from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, Outcome, carry_subscriptions, settle, start_conflict, status_number
+from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, Outcome, carry_subscriptions, refuse, settle, status_number, tell_start
 from perdure.runtime.loading import definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
 from perdure.runtime.plans import Loaded, Plans
@@ -287,12 +287,13 @@ class Home:
             order = in_order([given for given, _ in taking])
             position_of = {id(given): position for given, position in taking}
             taking = [(given, position_of[id(given)]) for given in order]
-        at = max(execution.at, self._clock.now())
+        at = max(execution.at, self._clock.now(), *(given.due for given, _ in taking if type(given) is events.Due))
         first = execution.seq + 1
         done = step(execution, hot.index, [given for given, _ in taking], at, facts_max=self._settings.step_facts_max)
         taken = len(done.taken)
         hot.inputs[:0] = taking[taken:]
         consumed = tuple(position for _, position in taking[:taken] if position)
+        hot.carried = ()
         stepped.append((hot, done, taking))
         due = hot.index.next_due(execution) if done.at_rest else None
         release = hot.leaving = self._may_leave(hot, done, due, at)
@@ -315,6 +316,7 @@ class Home:
         batch.turns.append(turn)
         if done.blobs:
             self._keep(hot, done.blobs)
+        hot.carried = tuple(hot.blobs)
         if hot.blobs:
             batch.blobs.extend(Blob(tenant=hot.tenant, digest=digest, body=blob) for digest, blob in hot.blobs.items())
         if not execution.ended and execution.seq - hot.snapshot_seq >= self._settings.snapshot_facts and done.at_rest:
@@ -333,11 +335,11 @@ class Home:
     def _committed(self, hot: Hot, done: Stepped) -> None:
         """The step is durable: now it may be carried out, answered and shown."""
         execution = hot.execution
-        hot.blobs.clear()
+        for digest in hot.carried:  # and not those that came while the turn was written
+            hot.blobs.pop(digest, None)
         hot.start = None
         if hot.future is not None:
-            if not hot.future.done():  # whoever asked for the start may have given up
-                hot.future.set_result(hot.id)
+            tell_start(hot, None)
             hot.future = None
         for command in done.commands:
             if isinstance(command, Run | Evaluate | Stop):
@@ -427,12 +429,12 @@ class Home:
         for hot, _, taking in stepped:
             if self._hot.get(hot.id) is not hot:
                 continue
-            untaken = {id(given) for given, _ in taking}
-            arrived = [entry for entry in hot.inputs if id(entry[0]) not in untaken]
             if hot.start is None:
                 await patiently(partial(self._fold, hot))
             else:
                 hot.begin_anew(Execution(), self._resident)
+            untaken = {id(given) for given, _ in taking}
+            arrived = [entry for entry in hot.inputs if id(entry[0]) not in untaken]  # also while it was read
             hot.inputs = [*taking, *arrived]
             self._touch(hot)
 
@@ -441,11 +443,7 @@ class Home:
         log.error("%s is set aside: %r", hot.text, error, exc_info=error)
         self._forget(hot)
         self.attempts.abandon(hot.id)
-        if hot.future is not None and not hot.future.done():
-            hot.future.set_exception(error)
-        for future in self._outcomes.pop(hot.id, ()):
-            if not future.done():
-                future.set_exception(error)
+        refuse((hot.future, *self._outcomes.pop(hot.id, ())), error)
 
     def _fail(self, error: BaseException) -> None:
         """The home cannot go on: everybody who waits hears why. What was committed is safe."""
@@ -453,13 +451,9 @@ class Home:
             return
         self._failed = error
         log.error("the home stops: %r", error)
-        for hot in self._hot.values():
-            if hot.future is not None and not hot.future.done():
-                hot.future.set_exception(error)
+        refuse([hot.future for hot in self._hot.values()], error)
         for futures in self._outcomes.values():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
+            refuse(futures, error)
 
     def _check(self) -> None:
         if self._failed is not None:
@@ -473,17 +467,8 @@ class Home:
         """Another start with this idempotency key was first: that one is the answer, if it asked for the same (rule 55)."""
         self._forget(hot)
         assert hot.start is not None
-        future = hot.future
-        assert future is not None
         keyed = await self._store.keyed(hot.tenant, hot.workflow, hot.start.key) if hot.start.key else None
-        if future.done():
-            return  # whoever asked has given up
-        if keyed is None:
-            future.set_result(hot.id)  # the same id was started before: that is this one
-        elif keyed.fingerprint != hot.start.fingerprint:
-            future.set_exception(start_conflict(hot.start.key, keyed.execution))
-        else:
-            future.set_result(keyed.execution)
+        tell_start(hot, keyed)
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
@@ -500,7 +485,9 @@ class Home:
         try:
             await self._fold(hot)
             inbox = await self._store.inbox(row.execution)
-        except (StoreDamaged, msgspec.MsgspecError, KeyError) as error:  # what is stored of this one cannot be read
+        except Exception as error:  # what is stored of this one cannot be read: that may break the fold anywhere
+            if isinstance(error, StoreError) and not isinstance(error, StoreDamaged):
+                raise
             self._quarantine(hot, error)
             return
         if row.execution in self._hot:  # it was taken from us, and we from whoever took it
@@ -519,9 +506,7 @@ class Home:
 
         One that comes back all the same, since a message waits for it, is held for a while: or it would be all we look at.
         """
-        for future in self._outcomes.pop(row.execution, ()):
-            if not future.done():
-                future.set_exception(error)
+        refuse(self._outcomes.pop(row.execution, ()), error)
         if row.execution in self._lacking:
             self._lacking[row.execution] = (self._clock.monotonic() + HELD_SECONDS, row)
             return

@@ -18,7 +18,7 @@ from perdure.errors import StartConflict
 from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.runtime.plans import Loaded
 from perdure.runtime.resident import Resident
-from perdure.store.contract import STATUS_NUMBER, Batch, Event, LockClaim, Message, Start, Subscription
+from perdure.store.contract import STATUS_NUMBER, Batch, Event, KeyedStart, LockClaim, Message, Start, Subscription
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,7 @@ class Hot:
     __slots__ = (
         "armed",
         "blobs",
+        "carried",
         "enclosed",
         "epoch",
         "errands",
@@ -68,7 +69,8 @@ class Hot:
         self.execution = Execution()
         self.index = Index(loaded.plan, resident)
         self.inputs: list[tuple[AnyInput, int]] = []
-        self.blobs: dict[bytes, bytes] = {}
+        self.blobs: dict[bytes, bytes] = {}  # what is named from now on, and not durable yet
+        self.carried: tuple[bytes, ...] = ()  # those of them that the turn being written carries
         self.start: Start | None = None  # its row is not written yet
         self.enclosed: Sequence[Message] = ()  # messages for it that its start brings along
         self.future: asyncio.Future[ExecutionId] | None = None  # of whoever starts it
@@ -102,6 +104,27 @@ def settle(futures: Iterable[asyncio.Future[Outcome]], hot: Hot, output: Any) ->
     for future in futures:
         if not future.done():
             future.set_result(outcome)
+
+
+def refuse(futures: Iterable[asyncio.Future[Any] | None], error: BaseException) -> None:
+    """Tell those who still wait why they wait in vain."""
+    for future in futures:
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+
+def tell_start(hot: Hot, keyed: KeyedStart | None) -> None:
+    """Tell whoever asked for a start which execution it is, unless they have given up; `keyed`: who had the key before."""
+    future, start = hot.future, hot.start
+    assert future is not None, "a start that is answered was asked for"
+    if future.done():
+        return
+    if keyed is None:
+        future.set_result(hot.id)  # it is this one, also where the same id was started before
+    elif start is not None and keyed.fingerprint != start.fingerprint:
+        future.set_exception(start_conflict(start.key, keyed.execution))
+    else:
+        future.set_result(keyed.execution)
 
 
 def start_conflict(key: str, execution: ExecutionId) -> StartConflict:
