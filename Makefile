@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= auto
 SECONDS ?= 60
+SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench chaos format clean
+.PHONY: help setup run test check lint types imports docs bench simulate chaos attack format clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,13 +39,19 @@ docs: setup  ## build the documentation into site/
 bench: setup  ## measure; prints the table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
 
+simulate: setup  ## live through random worlds where all goes wrong (SEEDS=1000 SEED=first)
+	@$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) --first $(or $(SEED),0)
+
 chaos: setup  ## kill it, fill its disk, cut its power (SECONDS=60 SEED=n)
 	@$(BIN)/python tests/chaos/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+attack: setup  ## attack expressions, definitions and journals (SECONDS=60 SEED=n)
+	@$(BIN)/python tests/attack/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 format: setup  ## format the code
 	@$(BIN)/ruff check --fix --exit-zero --quiet
 	@$(BIN)/ruff format
 
 clean:  ## remove .venv and all that is generated
-	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results/*.json tests/chaos/results/*.json
+	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results/*.json tests/*/results/*.json
 	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +

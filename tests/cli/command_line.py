@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class Process:
 
     def __init__(self, arguments: tuple[str, ...], folder: Path) -> None:
         self._folder = folder
+        self.node_files = [given for option, given in pairwise(arguments) if option == "--nodes"]
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "perdure", *arguments],
             cwd=folder,
@@ -140,6 +142,11 @@ class Perdure:
         self.store = folder / "perdure.db"
         self._capture = capture
         self.processes: list[Process] = []
+
+    @property
+    def node_files(self) -> tuple[str, ...]:
+        """The files of nodes that the processes were told of."""
+        return tuple(file for process in self.processes for file in process.node_files)
 
     def __call__(self, *arguments: str | Path) -> Finished:
         """Run a command to its end, in this process."""

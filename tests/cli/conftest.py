@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from command_line import NODES, Perdure
 
 
 @pytest.fixture
-def perdure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Perdure]:
+def perdure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verify_store: Callable[..., None]
+) -> Iterator[Perdure]:
     """The command, in an empty folder with the nodes above and no settings."""
     monkeypatch.chdir(tmp_path)
     for variable in [name for name in os.environ if name.startswith("PERDURE_")]:
@@ -31,3 +33,5 @@ def perdure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         if process.popen.poll() is None:
             process.popen.kill()
         process.popen.communicate()
+    if command.processes:
+        verify_store(command.store, node_files=command.node_files)

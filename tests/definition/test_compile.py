@@ -292,3 +292,12 @@ def test_every_shape_of_the_format_is_read(catalog: Catalog) -> None:
     assert {fault.code for fault in mended.faults} <= {"node.isolated"}
     assert mended.plan is not None
     assert {each.kind for each in mended.plan.root.nodes} == {"control", "pure", "effect"}
+
+
+@pytest.mark.parametrize("key, more", [("reduce", {"collect": "reduce"}), ("carry", {})])
+def test_a_null_that_is_written_out_is_what_is_carried(key: str, more: dict[str, Any], catalog: Catalog) -> None:
+    """`start: null` and `next: null` are values like others, and not left out."""
+    loop = {"type": "loop", "over": [1], key: {"start": None, "next": None}, **more, "body": {"nodes": {}}}
+    plan = compile_plan({"perdure": 1, "name": "x", "nodes": {"l": loop}}, catalog)
+    keys = plan.root.nodes[0].keys
+    assert [type(keys[f"{key}.{part}"]) for part in ("start", "next")] == [Constant, Constant]

@@ -211,6 +211,19 @@ def test_rule_43_a_deadline_that_has_passed_stands_when_the_frame_drains(begin: 
 # -- going round, and time that is used up ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("then", ["fail", "complete"])
+def test_rule_36_people_are_asked_where_the_error_edge_leads_back_too_often(begin: Begin, then: str) -> None:
+    """Nobody else takes it: the edge that would is the one that is used up."""
+    play = begin({"a": {"park": True, "after": [{"from": "a.error", "again": True, "max_visits": 2}]}})
+    play.fail("a")
+    play.fail("a")
+    assert play.state("a") == "parked"
+    play.operate(then, "a#2")
+    assert play.status == ("failed" if then == "fail" else "succeeded")
+    if then == "fail":
+        assert error_of(play).code == "visits.exhausted"
+
+
 def test_rule_36_a_deadline_that_was_the_last_visit_is_asked_about_by_nobody(begin: Begin) -> None:
     """Parked, its deadline would fall due again at once, for ever."""
     node = {"deadline": "2s", "park": True, "after": [{"from": "a.timeout", "again": True, "max_visits": 2}]}

@@ -89,7 +89,7 @@ class Perdure:
 
 
 @pytest.fixture
-def perdure(tmp_path: Path) -> Iterator[Perdure]:
+def perdure(tmp_path: Path, verify_store: Callable[..., None]) -> Iterator[Perdure]:
     """The command, on a store of its own in a folder of its own."""
     command = Perdure(tmp_path)
     yield command
@@ -97,6 +97,8 @@ def perdure(tmp_path: Path) -> Iterator[Perdure]:
         if process.poll() is None:
             process.kill()
             process.communicate()
+    if command.started:
+        verify_store(command.store)
 
 
 @pytest.fixture

@@ -270,3 +270,12 @@ def test_reserved_names_are_those_of_the_format() -> None:
     """Day-one 28 fixes the names, and joins and loops add two."""
     fixed = {"input", "nodes", "state", "previous", "incoming", "vars", "item", "index", "last", "error", "self"}
     assert fixed | {"execution", "trigger", "carry", "join"} == RESERVED_NAMES
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "source, value", [("1if 2 else 3", 1), ("0xfor 1", 15), ("0xfif 0 else 2", 2), ("[1for x in [0]]", [1]), ("'\\d'", "\\d")]
+)
+def test_python_warns_of_nothing(source: str, value: Any) -> None:
+    """What Python reads and warns of is an expression like any other, and its warning goes nowhere."""
+    assert compile_expression(source).evaluate(PlainNames({}), Budget()) == value

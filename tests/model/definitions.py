@@ -94,6 +94,7 @@ class Around:
     nodes: tuple[str, ...] = ()  # nodes of enclosing scopes that may be cancelled
     readable: tuple[str, ...] = ()  # effects of enclosing scopes that come before
     handlers: int = 0
+    weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
     body_nodes: tuple[str, ...] = ()  # of the try whose handler this is
 
     def one_of(self, *choices: Any) -> Any:
@@ -126,14 +127,14 @@ def definitions(draw: st.DrawFn) -> Definition:
 def seeded(random: Random, least: int, most: int) -> Definition:
     """The next definition of this chance that the checker accepts, with so many nodes at its root."""
     while True:
-        found = definition_of(Seeded(random), least, most)
+        found = definition_of(Seeded(random), least, most, weights=EVEN)
         if not check_document(found.document, CATALOG).errors:
             return found
 
 
-def definition_of(chosen: Chance, least: int, most: int) -> Definition:
+def definition_of(chosen: Chance, least: int, most: int, *, weights: Mapping[str, int] | None = None) -> Definition:
     """A definition with so many nodes at its root; the checker may refuse it."""
-    around = Around(chosen, Ids())
+    around = Around(chosen, Ids(), weights=weights or WEIGHTS)
     scope = scope_of(around, chosen.number(least, most))
     settings: dict[str, Any] = {"on_failure": around.one_of(*POLICIES), "cleanup": around.one_of("3s", "1m")}
     if around.chance(6):
@@ -181,7 +182,7 @@ def add_node(around: Around, made: Made) -> None:
     id_ = around.ids.new()
     readable = [*around.readable, *(name for name in made.effects if name in before)]
     kinds = [kind for kind, fits in KINDS.items() if fits(around, after)]
-    kind = around.one_of(*(kind for kind in kinds for _ in range(WEIGHTS.get(kind, 1))))
+    kind = around.one_of(*(kind for kind in kinds for _ in range(around.weights.get(kind, 1))))
     here = replace(around, nodes=(*around.nodes, *made.nodes), readable=tuple(readable))
     node, ports = MAKERS[kind](here, id_)
     shared(here, kind, node, ports)
@@ -274,6 +275,17 @@ def retry(around: Around) -> dict[str, Any]:
 def _transform(around: Around, id_: str) -> Node:
     value = f"${{ coalesce(nodes.{around.one_of(*around.readable)}, 0) + 1 }}" if around.readable else "${ vars.total }"
     return {"type": "transform", "to": value}, ["out"]
+
+
+def _map(around: Around, id_: str) -> Node:
+    over = around.one_of("${ input.items }", [1, 2, 3])
+    if around.chance(2):
+        return {"type": "filter", "over": over, "where": around.one_of("${ item > 1 }", "${ index < vars.total }")}, ["out"]
+    return {"type": "map", "over": over, "to": "${ item + vars.total }"}, ["out"]
+
+
+def _log(around: Around, id_: str) -> Node:
+    return {"type": "log", "message": "so far ${ vars.total }", "level": around.one_of("info", "warning")}, ["out"]
 
 
 def _condition(around: Around, id_: str) -> Node:
@@ -520,7 +532,8 @@ def _contains(around: Around, after: list[str]) -> bool:
 
 
 KINDS: Mapping[str, Callable[[Around, list[str]], bool]] = {
-    "effect": _always, "transform": _always, "condition": _always, "switch": _always, "set": _always, "get": _always,
+    "effect": _always, "transform": _always, "map": _always, "log": _always, "condition": _always, "switch": _always,
+    "set": _always, "get": _always,
     "fail": _always, "delay": _always, "until": _always, "signal": _always, "event": _always, "await": _always,
     "subworkflow": _always,
     "join": lambda around, after: len(after) > 1,
@@ -533,8 +546,14 @@ KINDS: Mapping[str, Callable[[Around, list[str]], bool]] = {
     "rollback": lambda around, after: bool(around.handlers) or bool(around.nodes),
 }  # fmt: skip
 WEIGHTS = {"effect": 10, "loop": 4, "parallel": 4, "try": 5, "join": 8, "condition": 2, "delay": 2, "while": 2, "set": 2}
+EVEN = {
+    **dict.fromkeys(KINDS, 2), "effect": 10, "loop": 3, "parallel": 3, "try": 4, "join": 5, "rollback": 4, "break": 4,
+    "continue": 4, "cancel": 3, "fail": 1,
+}  # fmt: skip
+"""How often each is drawn where many definitions are: so that also the rare ones meet each other."""
 MAKERS: Mapping[str, Callable[[Around, str], Node]] = {
-    "effect": _effect, "transform": _transform, "condition": _condition, "switch": _switch, "set": _set, "get": _get,
+    "effect": _effect, "transform": _transform, "map": _map, "log": _log, "condition": _condition, "switch": _switch,
+    "set": _set, "get": _get,
     "fail": _fail, "delay": _delay, "until": _until, "signal": _signal, "event": _event, "await": _await,
     "subworkflow": _subworkflow, "join": _join, "loop": _loop, "parallel": _parallel, "try": _try, "while": _while,
     "repeat": _repeat, "break": _break, "continue": _continue, "return": _return, "exit": _exit, "cancel": _cancel,

@@ -13,7 +13,10 @@ import pytest
 from perdure.engine import events
 from perdure.engine.codec import LEVEL, decode_row, decode_snapshot, encode_snapshot
 from perdure.engine.events import RowBody
+from perdure.errors import StoreDamaged
 from perdure.ids import ExecutionId
+from perdure.operations.executions import Executions
+from perdure.operations.journal import moment_object
 from perdure.operations.verification import Verification
 from perdure.runtime.plans import Plans
 from perdure.store.contract import STATUS_NUMBER, Store
@@ -437,3 +440,24 @@ def test_a_damaged_page_of_the_database_is_found(tmp_path: Path) -> None:
     assert verification.executions == 5
     assert len(found) >= 2, "Expected the database's own finding, and one of an execution that cannot be read."
     assert all("malformed" in sentence for sentence in found)
+
+
+def test_a_value_that_is_none_is_found() -> None:
+    """A text inside a value that is no UTF-8 is folded as it is, and found without `deep`; who shows it says so too."""
+    world, execution = ran(workflow_of({"a": {"type": "transform", "to": {"word": "sound"}}}))
+    do(world, "UPDATE journal SET body = CAST(replace(hex(body), hex('sound'), 'F3' || hex('ound')) AS BLOB)")
+    do(world, "UPDATE journal SET body = unhex(body)")
+    assert any("holds a value that cannot be read" in sentence for sentence in findings(world))
+    timeline = world.show(execution).timeline
+    with pytest.raises(StoreDamaged, match="Expected a `done` that can be shown"):
+        [moment_object(moment) for moment in timeline]
+
+
+def test_facts_that_do_not_fold_are_a_damaged_store() -> None:
+    """A journal whose rows can be decoded and do not fit each other is refused in words, by all that read it."""
+    world, execution = ran(WAITS)
+    edit(world, 1, lambda body: RowBody(inputs=body.inputs, facts=body.facts[1:], cut=body.cut))
+    with pytest.raises(StoreDamaged, match="cannot be read at fact 1: KeyError"):
+        world.show(execution)
+    with pytest.raises(StoreDamaged, match="cannot be read: KeyError"):
+        world.look(lambda store: Executions(store, world.clock).state(execution))

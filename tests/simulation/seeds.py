@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -50,6 +51,7 @@ class Lived:
     faults: Counter[str] = field(default_factory=Counter)
     coverage: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    differs: bool = False  # from the reference interpreter; no invariant was violated
 
 
 def definition_of(seed: int) -> Definition:
@@ -74,11 +76,17 @@ def live(seed: int, definition: Definition | None = None) -> Lived:
     for seen in witness.executions.values():
         lived.turns += len(seen.rows)
         lived.instances += seen.outcomes().total()
-        if not lived.wrong and is_followed(zip(seen.rows, seen.bodies, strict=True)):
+        if (lived.differs or not lived.wrong) and is_followed(zip(seen.rows, seen.bodies, strict=True)):
             lived.followed += 1
             document = CHILD if seen.state.workflow == CHILD["name"] else definition.document
             lived.wrong += differences(document, seen, witness.blobs)
+            lived.differs = bool(lived.wrong)
     return lived
+
+
+def median(numbers: Iterable[int]) -> float:
+    """The number in the middle."""
+    return statistics.median(numbers)
 
 
 def nodes_in(part: Any) -> int:

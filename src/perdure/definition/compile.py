@@ -213,11 +213,9 @@ class _Compiler:
                     yield key, Constant(None)  # `to: null` is a value like any other
             elif role.name == "cases":
                 yield key, MapTemplate({case: self._templates[(*node.path, key, case)] for case in node.cases})
-            elif role.name in ("carry", "reduce"):
+            elif role.name in ("carry", "reduce") and node.raw.get(key) is not None:
                 for part in ("start", "next"):
-                    template = self._templates.get((*node.path, key, part))
-                    if template is not None:
-                        yield f"{key}.{part}", template
+                    yield f"{key}.{part}", self._templates.get((*node.path, key, part)) or Constant(None)
 
     def _catch(self, node: Node) -> Iterator[CatchPort]:
         """A node's `catch` maps errors to ports; a `try` maps them to its scopes `catch0`, `catch1`…"""

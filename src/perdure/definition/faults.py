@@ -188,13 +188,17 @@ CODES: dict[str, FaultCode] = {each.code: each for each in _ALL}
 """Every code, in the order of the reference."""
 
 
+MESSAGE_MAX = 1_000
+"""Characters of a message: a key of five thousand is not told in full."""
+
+
 def fault(code: str, path: Path, message: str, *, remedy: str = "", place: Place = UNKNOWN) -> Fault:
     """A fault of a known code, with the code's own remedy where none is nearer."""
     known = CODES[code]
     return Fault(
         code=code,
         path=dotted(path),
-        message=message,
+        message=message if len(message) <= MESSAGE_MAX else f"{message[:MESSAGE_MAX]}…",
         remedy=remedy or known.remedy,
         line=place[0],
         column=place[1],

@@ -119,15 +119,17 @@ def _catches(step: Step, opened: FrameIndex, node: NodePlan, when: Expression, f
         return False
 
 
-def parks(step: Step, opened: FrameIndex, node: NodePlan, failure: Failure) -> bool:
+def parks(step: Step, opened: FrameIndex, node: NodePlan, failure: Failure, *, by_edges: bool = True) -> bool:
     """Would nobody but the execution's own end take this failure, and are people asked first (rule 14)?
+
+    `by_edges`: may an edge of the node take it?
 
     A container does not ask about the failure of a node inside it, unless it says `park` itself: that node was asked about.
     """
     if (
         opened.frame.departure is not None
         or is_left(opened)
-        or _handling_port(step, opened, node, failure)
+        or (by_edges and _handling_port(step, opened, node, failure))
         or is_shielded(opened, node)
     ):
         return False

@@ -24,8 +24,8 @@ from perdure.engine.containers import is_left
 from perdure.engine.elements import ELEMENTS, effect
 from perdure.engine.events import NOTHING, AnyFact, AnyInput
 from perdure.engine.evolution import evolve
-from perdure.engine.execution import FINAL, RUNNING, WAITING, Execution, Instance
-from perdure.engine.failing import fail, unhandled
+from perdure.engine.execution import FINAL, PARKED, RUNNING, WAITING, Execution, Instance
+from perdure.engine.failing import fail, parks, unhandled
 from perdure.engine.index import MISSING, FrameIndex, Index, ValuesNeeded, goes_on
 from perdure.engine.inputs import TAKE, after_end
 from perdure.engine.outstanding import ASKED_FOR, command_for, command_of_wait, token_of
@@ -184,12 +184,21 @@ class Step:
         failure = exhausted(opened, edge, cause)
         instance = opened.instance(node)
         attempt = instance.attempt if instance is not None else 0
+        may_park = cause is None or cause.code != "timeout.deadline"  # with its time over nobody need be asked (rule 14)
         if edge.port == "error":
             frame = opened.frame
             failure = msgspec.structs.replace(failure, node=instance_path(frame.path, node.id, frame.visit_of(node.id)))
+            was_asked = instance is not None and instance.state == PARKED
+            if may_park and not was_asked and parks(self, opened, node, failure, by_edges=False):
+                return self.emit(
+                    events.Parked(
+                        frame=frame.path, node=node.id, visit=frame.visit_of(node.id), attempt=attempt, error=failure
+                    )
+                )  # fmt: skip
+            if was_asked and cause is not None:
+                failure = cause
             self._remember(opened, node, msgspec.structs.replace(fact, error=failure, ports=()), None, NOTHING)
             return unhandled(self, opened, node, failure)
-        may_park = cause is None or cause.code != "timeout.deadline"  # with its time over nobody need be asked (rule 14)
         fail(self, opened, node, failure, attempt=attempt, finished=self.at, may_retry=False, may_park=may_park)
 
     def emit_all(self, facts: Facts) -> None:

@@ -28,8 +28,9 @@ _TOKEN = re.compile(
     r"|[^\x09\x0a\x0d\x20-\x7e]",
     re.DOTALL,
 )
-# "\d" is how people write patterns, `1if x else y` is legal: whether and how Python warns of them must change nothing.
-_WARNED_OF = re.compile(r"\\|[0-9]\.?(?:and|else|for|if|in|is|not|or)\b")
+# "\d" is how people write patterns, `1if x else y` and `0xfor 1` are legal: whether and how Python warns of them must change
+# nothing.
+_WARNED_OF = re.compile(r"\\|[0-9a-fA-FjJ]\.?(?:and|else|for|if|in|is|not|or)\b")
 _KEYWORD_FIELD = re.compile(rf"\.[ \t\n]*({'|'.join(keyword.kwlist)})(?![A-Za-z0-9_])")
 _BEFORE_FIELD = re.compile(r"(?:(?<![A-Za-z0-9_])[A-Za-z_][A-Za-z0-9_]*|[)\]}\"'])[ \t\n]*\Z")
 _FOREIGN = (

@@ -18,7 +18,7 @@ from perdure.engine.events import AnyFact, AnyInput, Token
 from perdure.engine.evolution import evolve
 from perdure.engine.execution import Execution, Instance
 from perdure.engine.schemas import faults_of
-from perdure.errors import InputRefused, NotFound, Refused, StoreDamaged, StoreTooNew
+from perdure.errors import InputRefused, NotFound, Refused, StoreDamaged, StoreError, StoreTooNew
 from perdure.ids import ExecutionId, ExecutionIds, id_from_text, id_text, new_key
 from perdure.operations import definitions
 from perdure.operations.controls import parked_at, refuse_input_for, refuse_to_feed, waiting_at
@@ -281,13 +281,16 @@ class Executions:
         return await self._store.rows(tenant=tenant, workflow=workflow, statuses=numbers, limit=limit)
 
     async def show(self, execution: ExecutionId) -> Shown:
-        """An execution's row, folded state and timeline. Raises NotFound, StoreTooNew."""
+        """An execution's row, folded state and timeline. Raises NotFound, StoreTooNew, StoreDamaged."""
         row = await self._readable(execution)
         state = Execution()
         timeline = []
         async for moment in self.moments(execution):
-            for fact in moment.facts:
-                evolve(state, fact)
+            try:
+                for fact in moment.facts:
+                    evolve(state, fact)
+            except Exception as error:  # what was damaged and can still be decoded may break the fold anywhere
+                raise _damaged(execution, error, moment.first_seq) from error
             state.at = moment.at
             timeline.append(moment)
         return Shown(row=row, state=state, timeline=timeline)
@@ -297,11 +300,10 @@ class Executions:
         await self._readable(execution)
         try:
             state, _ = await folded(self._store, execution)
-        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
-            raise StoreDamaged(
-                f"The journal of {id_text(execution)} cannot be read: {error}",
-                remedy="`perdure verify` tells what else is damaged; restore the store from a backup.",
-            ) from error
+        except StoreError:
+            raise
+        except Exception as error:  # what was damaged and can still be decoded may break the fold anywhere
+            raise _damaged(execution, error) from error
         return state
 
     async def _readable(self, execution: ExecutionId) -> Row:
@@ -325,10 +327,7 @@ class Executions:
                 try:
                     body = decode_row(journaled.body)
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    raise StoreDamaged(
-                        f"The journal of {id_text(execution)} cannot be read at fact {journaled.first_seq}: {error}",
-                        remedy="`perdure verify` tells what else is damaged; restore the store from a backup.",
-                    ) from error
+                    raise _damaged(execution, error, journaled.first_seq) from error
                 after = journaled.first_seq
                 yield Moment(first_seq=journaled.first_seq, at=journaled.at, inputs=body.inputs, facts=body.facts, cut=body.cut)
             if len(rows) < 1_000:
@@ -367,6 +366,16 @@ class Executions:
                 f"There is no execution {id_text(execution)} in this store.", remedy="`perdure list` shows what there is."
             )
         return row
+
+
+def _damaged(execution: ExecutionId, error: Exception, seq: int = 0) -> StoreDamaged:
+    """A journal that cannot be read, from this fact on where it is known."""
+    where = f" at fact {seq}" if seq else ""
+    what = str(error) if isinstance(error, ValueError | msgspec.MsgspecError) else f"{type(error).__name__}: {error}"
+    return StoreDamaged(
+        f"The journal of {id_text(execution)} cannot be read{where}: {what}",
+        remedy="`perdure verify` tells what else is damaged; restore the store from a backup.",
+    )
 
 
 def _refuse_what_does_not_fit(input: Any, schema: Any) -> None:

@@ -16,6 +16,7 @@ from perdure.engine import events
 from perdure.engine.codec import decode_value
 from perdure.engine.execution import OPEN, PARKED, STATE_NAMES, WAITING, Execution
 from perdure.engine.names import time_text
+from perdure.errors import PerdureError, StoreDamaged
 from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.operations.causes import failure, left
 from perdure.operations.evidence import Entry, History, Key, Then
@@ -47,15 +48,23 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 async def explain(
     executions: Executions, store: Store, execution: ExecutionId, path: str = "", *, moment: Callable[[int], str] = time_text
 ) -> Explanation:
-    """Why the node or frame at a path is as it is, or the execution. Raises NotFound where there is no such path."""
+    """Why the node or frame at a path, or the execution, is as it is. Raises NotFound for another path, StoreDamaged."""
     shown = await executions.show(execution)
     plan = await executions.plan(shown.row)
     holders = await _holders(store, shown)
     resident: dict[bytes, Any] = {}
     rounds = 0
     while True:
-        case = Case(History(plan, shown.timeline, resident), id_text(execution), moment, holders)
-        found = explained(case, path, status=shown.status)
+        try:
+            case = Case(History(plan, shown.timeline, resident), id_text(execution), moment, holders)
+            found = explained(case, path, status=shown.status)
+        except PerdureError:
+            raise
+        except Exception as error:  # a journal that folds may still speak of what its definition does not have
+            raise StoreDamaged(
+                f"The journal of {id_text(execution)} cannot be explained: {type(error).__name__}: {error}",
+                remedy="`perdure verify --deep` tells whether it is damaged; if it is sound, this is a fault of Perdure.",
+            ) from error
         rounds += 1
         bodies = await store.blobs(shown.row.tenant, list(case.history.needs - resident.keys()))
         if not bodies or rounds == ROUNDS_MAX:

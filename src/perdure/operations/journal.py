@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Raw
 
 from perdure.engine import events
-from perdure.engine.codec import decode_value, handle_digest, handle_size
+from perdure.engine.codec import decode_value, handle_digest, handle_of_ext, handle_size
 from perdure.engine.events import AnyFact, AnyInput, Token
 from perdure.engine.names import time_text
-from perdure.errors import Failure
+from perdure.errors import Failure, StoreDamaged
 from perdure.expressions import format_duration
 from perdure.ids import ExecutionId, id_text, instance_path
 
@@ -46,6 +46,10 @@ _ALWAYS = frozenset(("output", "status", "outcome", "crashed"))  # said also whe
 _PLACE = frozenset(("frame", "node", "visit"))  # said as one path
 
 
+HANDLE_BYTES = 40
+"""What a handle holds: a digest, and the size of what it stands for."""
+
+
 def name_of(record: Any) -> str:
     """The name of a fact or an input in full words: `done`, `failed`, `variable_set`."""
     words = re.sub(r"(?<!^)(?=[A-Z])", "_", type(record).__name__).lower()
@@ -58,7 +62,17 @@ def fact_object(fact: AnyFact, values: Mapping[bytes, Any] = _NO_VALUES) -> dict
     Large values are `{"$blob": digest, "size": bytes}`, unless `values` has them by digest.
     """
     found: dict[str, Any] = {"fact": name_of(fact)}
-    return found | _place(fact) | _fields(fact, values)
+    try:
+        return found | _place(fact) | _fields(fact, values)
+    except Exception as error:  # what was damaged and can still be decoded may hold anything
+        raise _illegible(found["fact"], error) from error
+
+
+def _illegible(name: str, error: Exception) -> StoreDamaged:
+    return StoreDamaged(
+        f"Expected a `{name}` that can be shown in the journal, but it cannot: {error}",
+        remedy="`perdure verify` tells what else is damaged; restore the store from a backup.",
+    )
 
 
 def _place(fact: Any) -> dict[str, str]:
@@ -73,6 +87,14 @@ def _place(fact: Any) -> dict[str, str]:
 def input_object(given: AnyInput, values: Mapping[bytes, Any] = _NO_VALUES) -> dict[str, Any]:
     """An input as a plain object, in the manner of `fact_object`."""
     found: dict[str, Any] = {"type": name_of(given)}
+    try:
+        return found | _input_fields(given, values)
+    except Exception as error:  # as above
+        raise _illegible(found["type"], error) from error
+
+
+def _input_fields(given: AnyInput, values: Mapping[bytes, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     if isinstance(given, events.Result | events.Complete | events.ChildEnded):
         found["node"], found["attempt"] = path_of(given.token), given.token.attempt
     elif isinstance(given, events.Due | events.Operate | events.Granted) and given.node:
@@ -114,14 +136,20 @@ def path_of(token: Token) -> str:
 def handles_of(records: Iterable[AnyInput | AnyFact]) -> dict[bytes, int]:
     """All large values that facts and inputs name: digest → size in bytes."""
     found: dict[bytes, int] = {}
+    for value in values_of(records):
+        digest = handle_digest(value)
+        if digest is not None:
+            found[digest] = handle_size(value)
+    return found
+
+
+def values_of(records: Iterable[AnyInput | AnyFact]) -> Iterator[Raw]:
+    """All values of facts and inputs as they stand in the journal."""
     for record in records:
         for name in record.__struct_fields__:
             value: Any = getattr(record, name)
             if isinstance(value, Raw):
-                digest = handle_digest(value)
-                if digest is not None:
-                    found[digest] = handle_size(value)
-    return found
+                yield value
 
 
 def _fields(record: Any, values: Mapping[bytes, Any]) -> dict[str, Any]:
@@ -154,7 +182,7 @@ def _plain(name: str, value: Any, values: Mapping[bytes, Any]) -> Any:
     if isinstance(value, Raw):
         digest = handle_digest(value)
         if digest is None:
-            return decode_value(value)
+            return msgspec.to_builtins(decode_value(value), enc_hook=_inside)
         return values[digest] if digest in values else {"$blob": digest.hex(), "size": handle_size(value)}
     if isinstance(value, bytes):
         return id_text(ExecutionId(value)) if name in _IDS else value.hex()
@@ -171,3 +199,12 @@ def _plain(name: str, value: Any, values: Mapping[bytes, Any]) -> Any:
     if isinstance(value, tuple):
         return list(value)
     return msgspec.to_builtins(value)
+
+
+def _inside(value: Any) -> Any:
+    """A large value that stands inside of another one is named like any other. Raises ValueError for what is none."""
+    if not isinstance(value, msgspec.msgpack.Ext) or len(bytes(value.data)) != HANDLE_BYTES:
+        raise ValueError(f"Expected a value or the handle of a large one, but got {type(value).__name__}.")
+    raw = handle_of_ext(value)
+    digest = handle_digest(raw)
+    return {"$blob": digest.hex() if digest is not None else "", "size": handle_size(raw)}

@@ -16,7 +16,7 @@ from perdure.engine.execution import BACKOFF, PARKED, RUNNING, WAITING, Executio
 from perdure.engine.replay import Recorded, Replay
 from perdure.errors import PerdureError
 from perdure.ids import ExecutionId
-from perdure.operations.journal import handles_of
+from perdure.operations.journal import handles_of, values_of
 from perdure.runtime.plans import Plans
 from perdure.store.contract import STATUSES, JournalRow, Row, Snapshot, Store
 
@@ -196,6 +196,8 @@ class Folded:
             raise Unreadable(f"the facts from {first} on do not fold: {type(error).__name__}: {error}") from error
         state.at, self._cut = journaled.at, body.cut
         self.handles |= handles_of((*body.inputs, *body.facts))
+        if unreadable := _unreadable(body):
+            self._noticed.append(f"the journal row at fact {first} holds a value that cannot be read: {unreadable}")
         self._compare_snapshot()
         return Recorded(first_seq=first, at=journaled.at, body=body)
 
@@ -291,6 +293,16 @@ def _decoded(journaled: JournalRow) -> RowBody:
         return decode_row(journaled.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreadable(f"the journal row at fact {first} cannot be read: {error}") from error
+
+
+def _unreadable(body: RowBody) -> str:
+    """What is wrong with the first value that stands in a row and is none."""
+    try:
+        for raw in values_of((*body.inputs, *body.facts)):
+            decode_value(raw)
+    except (msgspec.MsgspecError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _unsound(bodies: dict[bytes, bytes], wanted: Iterable[bytes], handles: dict[bytes, int]) -> Iterator[str]:

@@ -12,6 +12,7 @@ raised as `Violation`; the same seed does the same again.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random  # noqa: TID251 - the chance of a simulation comes from its seed
@@ -20,7 +21,8 @@ from typing import Any
 from perdure.clock import MICROSECONDS
 from perdure.definition.plan import Plan
 from perdure.definition.spec import NodeSpec
-from perdure.engine.events import AnyFact
+from perdure.engine.codec import decode_row
+from perdure.engine.events import AnyFact, InstanceFact
 from perdure.engine.execution import PARKED, RUNNING, WAITING, Execution, path_of
 from perdure.engine.index import Index
 from perdure.errors import PerdureError, StartConflict
@@ -30,7 +32,7 @@ from perdure.operations import definitions
 from perdure.operations.events import emit
 from perdure.operations.executions import Executions
 from perdure.runtime.hot import Outcome
-from perdure.store.contract import Store
+from perdure.store.contract import Batch, Store
 from perdure.testing.faults import Crash
 from perdure.testing.surroundings import SharedMemory, StoreWay, Worker, WrongClock, current
 from perdure.testing.verdict import judge
@@ -44,6 +46,14 @@ FAULTS = (
     "stopped", "clock jumps", "message twice", "message late", "start twice",
 )  # fmt: skip
 """What goes wrong."""
+
+MOMENTARY = frozenset(
+    {
+        "transform", "map", "filter", "log", "condition", "switch", "set_variable", "get_variable", "rollback", "break",
+        "continue", "return", "exit", "fail", "cancel",
+    }
+)  # fmt: skip
+"""Elements that end, as a rule, as they begin: a fault meets them where they were reached in an execution that goes on."""
 
 FAULTS_LEAST, FAULTS_MOST = 6, 14  # in one simulation
 CALM_ROUNDS_MAX = 600
@@ -196,29 +206,46 @@ class Simulation:
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
-    def strike(self, call: str) -> str:
+    def strike(self, call: str, batch: Batch | None) -> str:
         """What goes wrong with this call of a store; "" for nothing."""
         if self._calm or not self.left or self.chance.random() > 0.05:
             return ""
         crash = ("crash before commit", "crash after commit") if call == "commit" else ("crash elsewhere",)
         fault: str = self.chance.choice((*crash, "store busy", "store slow"))
-        self._struck(fault)
+        self._struck(fault, batch)
         return fault
 
-    def _struck(self, fault: str) -> None:
+    def _struck(self, fault: str, batch: Batch | None = None) -> None:
         self.left -= 1
         self.faults[fault] += 1
-        for seen in self.witness.executions.values():
-            for kind, policy in set(self._met(seen)):
-                self.coverage[kind, policy, fault] += 1
+        met = {each for seen in self.witness.executions.values() for each in self._met(seen)}
+        if batch is not None:
+            met.update(self._met_in(batch))
+        for kind, policy in met:
+            self.coverage[kind, policy, fault] += 1
 
     def _met(self, seen: Observed) -> Iterator[tuple[str, str]]:
-        """What a fault meets: whatever is under way, and what the last step was about."""
+        """What a fault meets: whatever is under way, what the last step was about, and what is reached only for a moment."""
         plan = self.plans[seen.digest]
         for frame, instance in seen.state.instances():
-            if not instance.final or (frame.path, instance.node, instance.visit) in seen.touched:
-                scope = plan.scopes[frame.scope]
-                yield scope.nodes[scope.number[instance.node]].type, scope.on_failure
+            if not instance.final:
+                yield _element(plan, frame.path, instance.node)
+        for frame_path, node, _ in seen.touched:
+            yield _element(plan, frame_path, node)
+        for frame_path, node, _ in () if seen.state.ended else seen.finals:
+            kind, policy = _element(plan, frame_path, node)
+            if kind in MOMENTARY:
+                yield kind, policy
+
+    def _met_in(self, batch: Batch) -> Iterator[tuple[str, str]]:
+        """What the facts of a commit are about, which may never become durable."""
+        digests = {start.execution: start.digest for start in batch.starts}
+        for turn in batch.turns:
+            seen = self.witness.executions.get(turn.execution)
+            plan = self.plans.get(seen.digest if seen is not None else digests.get(turn.execution, b""))
+            for fact in decode_row(turn.body).facts if plan is not None and turn.body else ():
+                if isinstance(fact, InstanceFact) and plan is not None:
+                    yield _element(plan, fact.frame, fact.node)
 
     async def _weather(self) -> None:
         """What strikes at any moment, whatever the workers do."""
@@ -251,7 +278,7 @@ class Simulation:
         store = await self.place.open()
         outside = Executions(store, self.world.clock)
         await self._start()
-        for _ in range(self.chance.randint(0, 6)):
+        for _ in range(self.chance.randint(1, 8)):
             await pass_time(self.chance.random() * 4)
             await self._message(store, outside)
         for _ in range(40):  # until what was to go wrong has gone wrong
@@ -424,6 +451,12 @@ class Simulation:
 
     def _unended(self) -> str:
         return ", ".join(id_text(seen.id) for seen in self.witness.executions.values() if not seen.state.ended)
+
+
+def _element(plan: Plan, frame: str, node: str) -> tuple[str, str]:
+    """The type of a node in a frame, and the policy there."""
+    scope = plan.scopes[re.sub(r"\[\d+]", ".body", re.sub(r"[~#]\d+", "", frame))]
+    return scope.nodes[scope.number[node]].type, scope.on_failure
 
 
 def _failed(worker: Worker, future: asyncio.Future[Outcome]) -> None:

@@ -18,8 +18,8 @@ from perdure.testing.witness import Witness
 from perdure.testing.world import JumpingClock, Process
 
 Answer = TypeVar("Answer")
-Strike = Callable[[str], str]
-"""What goes wrong with a call of this name; "" for nothing."""
+Strike = Callable[[str, Batch | None], str]
+"""What goes wrong with a call of this name, which may be the commit of a batch; "" for nothing."""
 
 
 class WrongClock:
@@ -100,6 +100,7 @@ class StoreWay(FaultyStore):
         self._worker = worker
         self._witness = witness
         self._strike = strike
+        self._committing: Batch | None = None
         self._chance = chance
 
     async def commit(self, batch: Batch) -> Committed:
@@ -108,6 +109,7 @@ class StoreWay(FaultyStore):
             self._witness.committed(batch, committed, self._worker.name)
             return committed
 
+        self._committing = batch
         return await self._call("commit", write)
 
     async def changed(self) -> bool:
@@ -117,7 +119,7 @@ class StoreWay(FaultyStore):
     async def _call(self, name: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
         if self.dead:
             raise Crash(f"The worker died before this {name}.")
-        fault = self._strike(name)
+        fault = self._strike(name, self._committing if name == "commit" else None)
         if fault == "store busy":
             raise StoreBusy("Another process keeps the store locked.")
         if fault == "store slow":

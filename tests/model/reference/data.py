@@ -62,8 +62,10 @@ def _switch(world: World, instance: Instance) -> Computed:
 
 def _log(world: World, instance: Instance) -> Computed:
     sight = Sight(world, instance.frame, instance)
-    message, content = evaluate(sight, instance.raw["message"], "message"), evaluate(sight, instance.raw.get("data"), "data")
-    return {"message": message, "level": instance.raw.get("level", "info"), "data": content}, OUT
+    said = {"message": evaluate(sight, instance.raw["message"], "message"), "level": instance.raw.get("level", "info")}
+    if "data" in instance.raw:
+        said["data"] = evaluate(sight, instance.raw["data"], "data")
+    return said, OUT
 
 
 # -- variables ------------------------------------------------------------------------------------------------------------

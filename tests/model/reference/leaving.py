@@ -14,7 +14,7 @@ from reference.shape import is_effect
 from reference.state import Departure, Frame, Instance, World
 
 CANCELS = frozenset({"cancel", "timeout", "complete"})
-SHIELDED = frozenset({"finally"})  # frames that a departure from outside does not close
+SHIELDED = frozenset({"finally", "compensate"})  # frames that a departure from outside does not close
 
 
 def depart(world: World, departure: Departure) -> None:

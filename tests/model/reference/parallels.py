@@ -51,7 +51,7 @@ def look(world: World, parallel: Instance) -> None:
             raise Wrong(memory.wrong)
         while memory.news and containers.goes_on(parallel):
             _judge_one(world, parallel, memory.news.pop(0))
-        if not containers.goes_on(parallel):
+        if memory.unreachable is not None or not containers.goes_on(parallel):
             return
         if _start(world, parallel):
             return

@@ -165,6 +165,8 @@ def shift(world: World, by: int) -> None:
     for instance in world.present():
         if instance.due is not None and instance.node.type != "wait_until":
             instance.due += by
+        if instance.node.type == "try" and instance.memory is not None and instance.memory.cleanup_at is not None:
+            instance.memory.cleanup_at += by
         for name in ("timeout_at", "deadline_at", "every_at", "let_go_at"):
             due = getattr(instance, name)
             if due is not None:
