@@ -143,6 +143,17 @@ def test_rule_39_other_names_are_kept_as_they_were(begin: Begin) -> None:
     assert seen == {"n": 1, "inner": 10, "before": "b", "tries": 1, "item": "i", "index": 0, "input": {"k": 1}, "self": "out"}
 
 
+def test_rule_39_a_compensation_reads_variables_as_they_were(begin: Begin) -> None:
+    """Also by `get_variable`, which names one without an expression."""
+    undo = {"compensate": scope(g={"type": "get_variable", "name": "n"}, u={"with": {"n": "${ nodes.g }"}, "after": "g"})}
+    nodes = tried({"a": undo, "later": {"type": "set_variable", "set": {"n": 2}, "after": "a"}})
+    play = begin(nodes, vars={"n": 1})
+    play.succeed("t.body.a")
+    play.fail("t.body.bad")
+    assert play.running() == ["t.body.a.compensate.u"]
+    assert play.value(play.runs()[-1].params) == {"n": 1}
+
+
 def test_rule_39_the_nodes_of_a_compensation_see_each_other(begin: Begin) -> None:
     """It is a scope: with edges, an output, variables whose first values see what was kept, and containers inside."""
     undo = {

@@ -20,7 +20,7 @@ from perdure.expressions import format_time
 
 POLICIES = ("cancel_siblings", "drain", "isolate", "collect", "ignore")
 DEPTH_MAX = 3
-NODES_MAX = 40
+NODES_MAX = 48
 SECOND = 1_000_000
 WORKFLOW = "child"
 

@@ -21,8 +21,8 @@ from perdure.testing.simulation import Simulation  # noqa: E402
 from perdure.testing.witness import Violation  # noqa: E402
 from perdure.testing.world import Stuck  # noqa: E402
 
-NODES_LEAST, NODES_MOST = 8, 14
-"""Nodes at the root of a random workflow; with those inside it has 40, as a rule."""
+NODES_LEAST, NODES_MOST = 10, 16
+"""Nodes at the root of a random workflow; with those inside it has more than thirty, as a rule."""
 
 CHILD: Mapping[str, Any] = {
     "perdure": 1,

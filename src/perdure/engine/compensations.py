@@ -85,6 +85,8 @@ def reads_around(scope: ScopePlan) -> frozenset[tuple[str, str | None]]:
     for template in templates_of(scope):
         read |= template.reads
     for node in scope.nodes:
+        if node.type == "get_variable":
+            read.add(("vars", node.options["name"]))
         for inner in node.scopes.values():
             read |= reads_around(inner)
     return frozenset(

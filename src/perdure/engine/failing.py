@@ -163,7 +163,8 @@ def _is_handled_further_out(step: Step, opened: FrameIndex, failure: Failure, *,
         instance = outer.instance(container)
         assert instance is not None, "a frame's container is an instance"
         if (
-            _takes(step, here, container, instance, failure)
+            instance.final  # what it left behind concerns nobody
+            or _takes(step, here, container, instance, failure)
             or _handling_port(step, outer, container, failure)
             or is_shielded(outer, container)
             or (container.retry and _next_try(step, outer, container, instance, failure)[0] is not None)
