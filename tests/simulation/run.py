@@ -22,10 +22,10 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "model"), str(HERE.parent / "engine")]
 
-import yaml  # noqa: E402 - after the paths, like what follows
-from matrix import empty_cells, table  # noqa: E402 - it lies beside this file
-from seeds import Lived, live, median  # noqa: E402 - it lies beside this file
-from shrinking import smaller  # noqa: E402 - it lies beside this file
+import yaml  # noqa: E402 - after the paths
+from matrix import empty_cells, table  # noqa: E402 - after the paths
+from seeds import Lived, live, median  # noqa: E402 - after the paths
+from shrinking import smaller  # noqa: E402 - after the paths
 
 RESULTS = HERE / "results" / "latest.json"
 OPEN = HERE / "open.yaml"

@@ -14,12 +14,12 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "model"), str(HERE.parent / "engine")]
 
-from definitions import Definition, seeded  # noqa: E402 - they lie beside their own tests
-from following import differences, is_followed  # noqa: E402
+from definitions import Definition, seeded  # noqa: E402 - after the paths
+from following import differences, is_followed  # noqa: E402 - after the paths
 
-from perdure.testing.simulation import Simulation  # noqa: E402
-from perdure.testing.witness import Violation  # noqa: E402
-from perdure.testing.world import Stuck  # noqa: E402
+from perdure.testing.simulation import Simulation  # noqa: E402 - after the paths
+from perdure.testing.witness import Violation  # noqa: E402 - after the paths
+from perdure.testing.world import Stuck  # noqa: E402 - after the paths
 
 NODES_LEAST, NODES_MOST = 10, 16
 """Nodes at the root of a random workflow; with those inside it has more than thirty, as a rule."""

@@ -40,8 +40,7 @@ log = logging.getLogger("perdure.home")
 CLAIM_MAX = 500
 """Executions taken over at once: a worker that died with 10^5 of them must not stall the one that helps."""
 MESSAGES_PAGE = 1_000
-CLOSING_SECONDS = 0.001
-"""How long a home that closes looks away while turns are being written."""
+CLOSING_SECONDS = 0.001  # between two looks of a home that closes while turns are being written
 HELD_SECONDS = 60.0
 """How long an execution is held that this worker lacks something for, before others may take it again."""
 AHEAD_BYTES = 256 << 10
@@ -490,7 +489,10 @@ class Home:
                 raise
             self._quarantine(hot, error)
             return
-        if row.execution in self._hot:  # it was taken from us, and we from whoever took it
+        before = self._hot.get(row.execution)
+        if before is not None:  # it was taken from us, and we from whoever took it
+            if before.epoch > row.epoch:
+                return  # while this one was being read
             self.attempts.abandon(row.execution)
         self._hot[hot.id] = hot  # now that it is what the disk says: nothing may be stepped before
         for message in inbox:

@@ -28,9 +28,12 @@ class WrongClock:
     def __init__(self, clock: JumpingClock, off: int) -> None:
         self._clock = clock
         self.off = off
+        self.latest = 0  # that it ever showed
 
     def now(self) -> int:
-        return self._clock.now() + self.off
+        now = self._clock.now() + self.off
+        self.latest = max(self.latest, now)
+        return now
 
     def monotonic(self) -> float:
         return self._clock.monotonic()
@@ -106,7 +109,7 @@ class StoreWay(FaultyStore):
     async def commit(self, batch: Batch) -> Committed:
         async def write() -> Committed:
             committed = await self.store.commit(batch)
-            self._witness.committed(batch, committed, self._worker.name)
+            self._witness.committed(batch, committed, self._worker.name, self._worker.clock.latest)
             return committed
 
         self._committing = batch

@@ -42,6 +42,7 @@ class Observed:
         self.finals: dict[Key, int] = {}
         self.scheduled: set[tuple[str, int]] = set()  # path and attempt
         self.keys: dict[str, str] = {}  # path by effect key
+        self.children: dict[bytes, tuple[str, int]] = {}  # by id: the path and attempt that waits for it
         self.signals: set[str] = set()
         self.consumed: set[int] = set()
         self.touched: set[Key] = set()  # by the facts of the last step
@@ -62,8 +63,8 @@ class Witness:
 
     # -- what is committed --------------------------------------------------------------------------------------------
 
-    def committed(self, batch: Batch, answer: Committed, worker: str) -> None:
-        """A transaction is durable. Raises Violation."""
+    def committed(self, batch: Batch, answer: Committed, worker: str, latest: int) -> None:
+        """A transaction is durable. `latest`: what the worker's clock has shown at most, microseconds. Raises Violation."""
         left_out = answer.fenced | answer.duplicates
         for blob in batch.blobs:
             self.blobs[blob.digest] = blob.body
@@ -73,9 +74,9 @@ class Witness:
                 self._by_text[id_text(start.execution)] = seen
         for turn in batch.turns:
             if turn.execution not in left_out:
-                self._turn(self.executions[turn.execution], turn, worker)
+                self._turn(self.executions[turn.execution], turn, worker, latest)
 
-    def _turn(self, seen: Observed, turn: Turn, worker: str) -> None:
+    def _turn(self, seen: Observed, turn: Turn, worker: str, latest: int) -> None:
         if turn.epoch < seen.epoch:
             self.violate(seen, f"a home of epoch {turn.epoch} wrote after one of epoch {seen.epoch}")
         seen.epoch, seen.worker = turn.epoch, worker
@@ -90,6 +91,8 @@ class Witness:
         body = decode_row(turn.body)
         if len(body.facts) != turn.count:
             self.violate(seen, f"a row of {turn.count} facts holds {len(body.facts)}")
+        if turn.at > max(latest, seen.rows[-1].at if seen.rows else 0):
+            self.violate(seen, f"a step at {turn.at} was taken before its time, at {latest}")
         self._inputs(seen, body, turn.at)
         seen.touched = set()
         for fact in body.facts:
@@ -125,6 +128,10 @@ class Witness:
         seen.touched.add(key)
         if isinstance(fact, events.Scheduled | events.Opened | events.Waiting):
             self._begins(seen, fact, key)
+        if isinstance(fact, events.Waiting) and fact.child:
+            waits = seen.children.setdefault(fact.child, (instance_path(*key), fact.attempt))
+            if waits != (instance_path(*key), fact.attempt):
+                self.violate(seen, f"attempt {fact.attempt} of `{instance_path(*key)}` waits for the child of {waits}")
         if isinstance(fact, events.Scheduled):
             seen.scheduled.add((instance_path(*key), fact.attempt))
         state = _ENDS.get(type(fact))
