@@ -12,10 +12,10 @@ from statistics import mean
 from typing import Any
 
 import pytest
-from conftest import Perdure
 from instances import ROOT
 from vega_datasets import local_data
 
+from conftest import Perdure
 from perdure import Context, Failed
 from perdure.nodes.discovery import from_file
 from perdure.nodes.work import Work

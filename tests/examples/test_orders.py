@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Finished, Perdure
 from instances import ROOT
 
+from conftest import Finished, Perdure
 from perdure import Engine, open_engine
 from perdure.app import open_client
 from perdure.engine.execution import STATE_NAMES, Frame

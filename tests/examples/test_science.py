@@ -10,10 +10,10 @@ from pathlib import Path
 import instances
 import pytest
 import yaml
-from conftest import Perdure
 from instances import ROOT, SCIENCE, instance
 from oracle import check_ledger, critical_path, descendants, makespan, read_ledger, read_tasks
 
+from conftest import Perdure
 from perdure.definition.wfformat import import_wfformat
 
 CRITICAL_SECONDS = 0.5  # what the critical path of each recording is scaled to
