@@ -2,7 +2,7 @@
 
     python tests/simulation/run.py --seeds 10000 --first 0
 
-`make simulate SEEDS=N SEED=first` runs it. A seed that fails is repeated by `--first THAT --seeds 1`.
+`make simulate SEEDS=N SEED=first` runs it. A seed that fails is repeated by `--first THAT --seeds 1`, and becomes a case.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from shrinking import smaller  # noqa: E402 - after the paths
 RESULTS = HERE / "results" / "latest.json"
 OPEN = HERE / "open.yaml"
 """Seeds on which the reference interpreter and the engine differ, and nobody has decided yet which is right."""
+CASES = HERE / "cases"
+"""Seeds that failed once, each with as much of a workflow as it needed to fail."""
 SHRUNK_MAX = 3
 
 
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     undecided = frozenset(yaml.safe_load(OPEN.read_text()) or ())
     failed = [each for each in lived if each.wrong and not (each.differs and each.seed in undecided)]
     for each in failed[:SHRUNK_MAX]:
-        print(f"\nseed {each.seed} needs no more than this:\n{yaml.safe_dump(smaller(each.seed).document, sort_keys=False)}")
+        print(f"\nseed {each.seed} fails with no more than what now stands in {kept(each)}", flush=True)
     figures = figures_of(lived, time.monotonic() - began, len(failed))
     print(table(coverage_of(lived)))
     empty = empty_cells(coverage_of(lived))
@@ -69,6 +71,16 @@ def lived_quietly(seed: int) -> Lived:
         return live(seed)
     except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
         return Lived(seed, wrong=[f"{type(error).__name__}: {error}"])
+
+
+def kept(lived: Lived) -> str:
+    """Cut a seed that failed down to what it needs, and keep it as a case, which the tests run from now on; its file."""
+    found = smaller(lived.seed)
+    case = {"seed": lived.seed, "wrong": lived.wrong[0], "input": found.input, "document": found.document}
+    CASES.mkdir(exist_ok=True)
+    path = CASES / f"seed-{lived.seed}.yaml"
+    path.write_text(yaml.safe_dump(case, sort_keys=False))
+    return f"{CASES.name}/{path.name}"
 
 
 def coverage_of(lived: Iterable[Lived]) -> Counter[tuple[str, str, str]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
+from definitions import Definition
 from matrix import ELEMENTS, cells, empty_cells, table
-from run import OPEN, coverage_of, main
+from run import CASES, OPEN, coverage_of, main
 from seeds import CHILD, definition_of, live
 from shrinking import smaller
 
@@ -27,6 +29,13 @@ def test_whatever_goes_wrong_nothing_is_lost_and_nothing_repeated(first: int) ->
     assert [(each.seed, each.wrong) for each in lived if each.wrong] == []
     assert statistics.median(each.nodes for each in lived) >= 20
     assert statistics.median(each.faults.total() for each in lived) >= 5
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_failed_once_fails_no_more(path: Path) -> None:
+    """Each case with its seed, its workflow and its input; what was wrong then is said in the file."""
+    case = yaml.safe_load(path.read_text())
+    assert live(case["seed"], Definition(case["document"], case["input"])).wrong == []
 
 
 def test_a_seed_always_does_the_same() -> None:
