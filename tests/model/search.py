@@ -131,10 +131,10 @@ def _with_less(case: Case) -> Case:
     """Nodes go first, the outer ones before those inside; then keys and entries."""
     position = 0
     while True:
-        paths = sorted(_paths(case.definition.document, ()), key=lambda path: (path[-2:-1] != ("nodes",), len(path)))
+        paths = sorted(paths_in(case.definition.document, ()), key=lambda path: (path[-2:-1] != ("nodes",), len(path)))
         if position >= len(paths):
             return case
-        document = _without(case.definition.document, paths[position])
+        document = without(case.definition.document, paths[position])
         smaller = _kept(case, replayed(Definition(document, case.definition.input), case.moves))
         if smaller is None:
             position += 1
@@ -146,7 +146,7 @@ def _kept(case: Case, found: Case | None) -> Case | None:
     return found if found is not None and found.kind == case.kind and found.size < case.size else None
 
 
-def _without(document: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
+def without(document: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
     """The document with one node, one key or one entry less."""
     changed = copy.deepcopy(document)
     holder: Any = changed
@@ -158,16 +158,16 @@ def _without(document: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
     return changed
 
 
-def _paths(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+def paths_in(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             if key not in KEPT or path[-1:] == ("nodes",):
                 yield (*path, key)
-            yield from _paths(inner, (*path, key))
+            yield from paths_in(inner, (*path, key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield (*path, index)
-            yield from _paths(inner, (*path, index))
+            yield from paths_in(inner, (*path, index))
 
 
 def _forget(nodes: dict[str, Any], gone: str) -> None:

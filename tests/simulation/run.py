@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         lived = []
         for each in pool.imap(lived_quietly, range(given.first, given.first + given.seeds), chunksize=10):
             lived.append(each)
-            for sentence in each.wrong[:1]:
+            for sentence in each.wrong[:2]:
                 print(f"seed {each.seed}: {sentence[:300]}", flush=True)
     undecided = frozenset(yaml.safe_load(OPEN.read_text()) or ())
     failed = [each for each in lived if each.wrong and not (each.differs and each.seed in undecided)]

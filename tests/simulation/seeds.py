@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "model"), str(HERE.parent / "engine")]
 
 from definitions import Definition, seeded  # noqa: E402 - after the paths
-from following import differences, is_followed  # noqa: E402 - after the paths
+from following import differences, first_difference, is_followed  # noqa: E402 - after the paths
 
 from perdure.testing.simulation import Simulation  # noqa: E402 - after the paths
 from perdure.testing.witness import Violation  # noqa: E402 - after the paths
@@ -79,7 +79,8 @@ def live(seed: int, definition: Definition | None = None) -> Lived:
         if (lived.differs or not lived.wrong) and is_followed(zip(seen.rows, seen.bodies, strict=True)):
             lived.followed += 1
             document = CHILD if seen.state.workflow == CHILD["name"] else definition.document
-            lived.wrong += differences(document, seen, witness.blobs)
+            found = differences(document, seen, witness.blobs)
+            lived.wrong += [*found, first_difference(document, seen, witness.blobs)] if found else []
             lived.differs = bool(lived.wrong)
     return lived
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from definitions import Definition
-from search import _paths, _without
+from search import paths_in, without
 from seeds import definition_of, live
 
 from perdure.errors import PerdureError
@@ -19,10 +19,10 @@ def smaller(seed: int) -> Definition:
     latest = time.monotonic() + SECONDS_MAX
     position = 0
     while time.monotonic() < latest:
-        paths = sorted(_paths(kept.document, ()), key=lambda path: (path[-2:-1] != ("nodes",), len(path)))
+        paths = sorted(paths_in(kept.document, ()), key=lambda path: (path[-2:-1] != ("nodes",), len(path)))
         if position >= len(paths):
             break
-        tried = Definition(_without(kept.document, paths[position]), kept.input)
+        tried = Definition(without(kept.document, paths[position]), kept.input)
         if fails(seed, tried):
             kept = tried
         else:

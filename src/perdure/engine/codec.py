@@ -14,7 +14,7 @@ from perdure.engine.execution import Execution
 LEVEL = 2
 """The lowest engine level that can read what this release writes (day-one 17)."""
 
-FOLD = 2
+FOLD = 3
 """The version of the fold: a snapshot of another one is thrown away and folded again (day-one 18)."""
 
 INLINE_MAX = 1_024

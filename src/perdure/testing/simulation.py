@@ -1,6 +1,6 @@
 """A simulation: several workers over one store, in one thread and from one seed, while all goes wrong that can.
 
-    simulation = Simulation(7, {"perdure": 1, "name": "w", "nodes": {"a": {"type": "test.effect"}}}, {})
+    simulation = Simulation(7, {"perdure": 1, "name": "w", "nodes": {"a": {"type": "test.effect"}}}, [{}])
     simulation.run()
 
 Workers crash before or after a call of their store took effect, are killed at any moment, lose their lease while they live,
