@@ -50,7 +50,8 @@ class FaultyStore:
 
     `die`: (call, moment); before the call nothing of it happens, after it all of it has. Once dead, every call dies:
     a new wrapper around a store that was opened anew is the restarted process. `refuse`: call → the StoreError to raise instead
-    of doing it. `only`: the names of the calls that are numbered (none given: all). `usage` is no call: it touches nothing.
+    of doing it. `only`: the names of the calls that are numbered (none given: all). `usage`, `leased` and `offset` are no
+    calls: they touch nothing.
     """
 
     def __init__(
@@ -173,8 +174,17 @@ class FaultyStore:
     async def workers(self) -> list[Worker]:
         return await self._call("workers", self.store.workers)
 
+    def leased(self) -> bool:
+        return self.store.leased()
+
+    def offset(self) -> int:
+        return self.store.offset()
+
     async def changed(self) -> bool:
         return await self._call("changed", self.store.changed)
+
+    async def wait_changed(self, seconds: float) -> bool:
+        return await self._call("wait_changed", lambda: self.store.wait_changed(seconds))
 
     def usage(self) -> Usage:
         return self.store.usage()

@@ -10,8 +10,9 @@ INSERT INTO executions (execution, tenant, workflow, digest, created, updated, p
 VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, 0, 0, ?) ON CONFLICT (execution) DO NOTHING;
 
 -- name: fence
--- Moves an execution on, if this home still is its home: a moved epoch changes nothing, which the count tells.
-UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ? WHERE execution = ? AND epoch = ?;
+-- Moves an execution on, if this home still is its home and nothing was written since: else nothing changes, which the count
+-- tells.
+UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ? WHERE execution = ? AND epoch = ? AND seq = ?;
 
 -- name: append
 -- Adds the journal row of a step.
@@ -124,9 +125,9 @@ ON CONFLICT (execution, source, key) DO NOTHING RETURNING execution, source, key
 -- Puts a message into an inbox.
 INSERT INTO inbox (execution, tenant, source, key, sender, at, body) VALUES (?, ?, ?, ?, ?, ?, ?);
 
--- name: epochs
--- The epochs of these executions; the ids come as one array.
-SELECT execution, epoch FROM executions WHERE execution IN carray(?);
+-- name: standings
+-- The epochs of these executions and their last facts; the ids come as one array.
+SELECT execution, epoch, seq FROM executions WHERE execution IN carray(?);
 
 -- name: tenants
 -- The tenants of these executions; the ids come as one array.
