@@ -1,10 +1,11 @@
-"""The suite for stores, run on the embedded store: in a file, and in memory."""
+"""The suite for stores, run on each: the embedded one in a file and in memory, and PostgreSQL."""
 
 from __future__ import annotations
 
 import pytest
 
 from perdure.testing.stores import SharedStoreSuite, StoreSuite
+from perdure.testing.stores.postgres import PostgresPlace
 from perdure.testing.stores.sqlite import FilePlace, MemoryPlace
 
 
@@ -22,3 +23,11 @@ class TestInMemory(StoreSuite):
     @pytest.fixture
     def place(self) -> MemoryPlace:
         return MemoryPlace()
+
+
+class TestInPostgres(StoreSuite):
+    """PostgreSQL."""
+
+    @pytest.fixture
+    def place(self, postgres_place: PostgresPlace) -> PostgresPlace:
+        return postgres_place
