@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,7 +36,7 @@ def read(document: dict[str, Any]) -> Read:
 async def engine(folder: Path, *, adopts: bool = False) -> AsyncIterator[Engine]:
     """An engine on a fresh file with everything at its default: WAL, synchronous=FULL."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything runs
-    settings = Settings(store=str(folder / "bench.db"))
+    settings = Settings(store=os.environ.get("BENCH_STORE") or str(folder / "bench.db"))
     async with open_engine(settings, node_files=(str(NODES),), adopts=adopts) as opened:
         yield opened
 

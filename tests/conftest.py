@@ -95,7 +95,8 @@ def postgres_place(postgres_server: PostgresServer) -> Iterator[PostgresPlace]:
     from perdure.testing.stores.postgres import PostgresPlace
 
     with postgres_server.clean_database() as name:
-        place = PostgresPlace(postgres_server.url(name), partial(postgres_server.sql, database=name))
+        sql, spoil = partial(postgres_server.sql, database=name), partial(postgres_server.spoil, name)
+        place = PostgresPlace(postgres_server.url(name), sql, spoil)
         yield place
         place.abandon()
 

@@ -23,7 +23,7 @@ from perdure.runtime.processes import ProcessPool
 from perdure.runtime.watchdog import Blocked, Watchdog
 from perdure.settings import Settings
 from perdure.store.contract import FIRST_FINAL, Store
-from perdure.store.sqlite import open_store
+from perdure.store.sqlite import open_store as open_file
 
 log = logging.getLogger("perdure")
 
@@ -81,7 +81,7 @@ async def open_engine(
     clock = clock if clock is not None else SystemClock()
     own_store = store is None
     if store is None:
-        store = await open_store(settings.store, busy_timeout_ms=settings.busy_timeout // 1_000)
+        store = await open_store(settings)
     pool = ProcessPool(settings.processes or os.cpu_count() or 1)
     watchdog = Watchdog(_say_blocked, limit=settings.watchdog, clock=clock)
     try:
@@ -120,11 +120,21 @@ async def open_engine(
 async def open_client(settings: Settings | None = None, *, create: bool = False) -> AsyncIterator[tuple[Store, Executions]]:
     """Only what needs no home: look at executions, signal and cancel them, while other processes run them."""
     settings = settings if settings is not None else Settings.read(os.environ)
-    store = await open_store(settings.store, create=create, busy_timeout_ms=settings.busy_timeout // 1_000)
+    store = await open_store(settings, create=create)
     try:
         yield store, Executions(store, SystemClock(), payload_max=settings.payload_max)
     finally:
         await store.close()
+
+
+async def open_store(settings: Settings, *, create: bool = True) -> Store:
+    """The store that the settings name: a file, or a PostgreSQL database. Raises StoreError, NotFound, Refused (its URL)."""
+    busy_timeout_ms = settings.busy_timeout // 1_000
+    if "://" not in settings.store:
+        return await open_file(settings.store, create=create, busy_timeout_ms=busy_timeout_ms)
+    from perdure.store.postgres import open_store as open_database
+
+    return await open_database(settings.store, create=create, busy_timeout_ms=busy_timeout_ms, lease=settings.lease)
 
 
 def _spare_the_collector() -> None:

@@ -25,7 +25,7 @@ class TestInMemory(StoreSuite):
         return MemoryPlace()
 
 
-class TestInPostgres(StoreSuite):
+class TestInPostgres(SharedStoreSuite):
     """PostgreSQL."""
 
     @pytest.fixture

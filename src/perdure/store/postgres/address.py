@@ -31,11 +31,6 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     pooled: bool = False
 
 
-def is_address(text: str) -> bool:
-    """Does this name a PostgreSQL database, and not a file?"""
-    return text.partition("://")[0] in SCHEMES and "://" in text
-
-
 def read_address(url: str) -> Address:
     """The address in `url`. Raises Refused, which never shows a password."""
     parts = urlsplit(url)
