@@ -25,6 +25,7 @@ from perdure.engine.machine import Stepped, step
 from perdure.errors import PerdureError, Refused, StoreBusy, StoreDamaged, StoreError
 from perdure.ids import ExecutionId, id_text
 from perdure.runtime.alarms import Alarms
+from perdure.runtime.arrivals import Arrivals
 from perdure.runtime.attempts import Attempts, Ended
 from perdure.runtime.doubts import Taken, fates, left_with, still_waiting
 from perdure.runtime.errands import Errands
@@ -41,7 +42,6 @@ log = logging.getLogger("perdure.home")
 
 CLAIM_MAX = 500
 """Executions taken over at once: a worker that died with 10^5 of them must not stall the one that helps."""
-MESSAGES_PAGE = 1_000
 CLOSING_SECONDS = 0.001  # between two looks of a home that closes while turns are being written
 AHEAD_BYTES = 256 << 10
 """Blobs larger than this are made durable ahead of the step that names them, off the loop."""
@@ -66,7 +66,7 @@ class Home:
         self._resident = Resident()
         self._hot: dict[ExecutionId, Hot] = {}
         self._dirty: dict[ExecutionId, Hot] = {}
-        self._delivered: set[int] = set()
+        self._arrivals = Arrivals(store, worker)
         self._outcomes: dict[ExecutionId, list[asyncio.Future[Outcome]]] = {}
         self._observers: list[Observer] = []
         self._armed = asyncio.Event()
@@ -276,7 +276,7 @@ class Home:
             elif hot.id in duplicates:
                 self._background(self._started_before(hot))
             else:
-                self._delivered.difference_update(position for _, position in taking[: len(done.taken)] if position)
+                self._arrivals.taken_in(position for _, position in taking[: len(done.taken)] if position)
                 self._committed(hot, done)
 
     def _step(self, hot: Hot, taking: list[tuple[AnyInput, int]], batch: Batch, stepped: list[Any]) -> int:
@@ -511,8 +511,10 @@ class Home:
                 return  # while this one was being read
             self.attempts.abandon(row.execution)
         self._hot[hot.id] = hot  # now that it is what the disk says: nothing may be stepped before
-        for message in inbox:
-            self._accept(hot, message.position, message.message)
+        for arrived in inbox:
+            self._arrivals.hand(hot, arrived)
+        if self._arrivals.was_missed(hot.id):  # one that came after its inbox was read
+            self._background(self.take_messages())
         if hot.execution.seq:
             # A claimed row names the home before: none when that one let it go in good order.
             hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker))
@@ -556,21 +558,9 @@ class Home:
 
     async def take_messages(self) -> None:
         """Hand the messages that have arrived to the executions that are here."""
-        after = 0
-        while True:
-            page = await self._store.arrived(self.worker, limit=MESSAGES_PAGE, after=after)
-            for arrived in page:
-                hot = self._hot.get(arrived.message.execution)
-                if hot is not None and arrived.position not in self._delivered:
-                    self._accept(hot, arrived.position, arrived.message)
-                    self._touch(hot)
-            if len(page) < MESSAGES_PAGE:
-                return
-            after = page[-1].position
-
-    def _accept(self, hot: Hot, position: int, message: Message) -> None:
-        self._delivered.add(position)
-        hot.inputs.append((msgspec.msgpack.decode(message.body, type=AnyInput), position))
+        async for hot, arrived in self._arrivals.new(self._hot.get):
+            self._arrivals.hand(hot, arrived)
+            self._touch(hot)
 
     def _arm(self, hot: Hot) -> None:
         """Have the execution's earliest timer ring. One entry an execution and due time, however often it is stepped."""

@@ -7,11 +7,11 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 
-from perdure.clock import MICROSECONDS
+from perdure.clock import MICROSECONDS, Clock, SystemClock
 from perdure.errors import StoreError
 from perdure.ids import new_key
 from perdure.store.postgres.address import Address
-from perdure.store.postgres.connection import Database, Session
+from perdure.store.postgres.connection import Database
 
 log = logging.getLogger("perdure.store")
 
@@ -33,7 +33,8 @@ class Presence:
         self.process = bytes.fromhex(new_key())
         self.lease = lease
         self._held: frozenset[str] = frozenset()
-        self._heartbeat = Heartbeat(address, self.process, lease=lease, busy_ms=busy_ms, care=care)
+        self._lease = Lease(SystemClock(), lease)
+        self._heartbeat = Heartbeat(address, self.process, self._lease, busy_ms=busy_ms, care=care)
 
     @property
     def held(self) -> frozenset[str]:
@@ -50,7 +51,8 @@ class Presence:
     def hold(self, worker: str, beat: int) -> None:
         """`worker` has a lease that began at `beat`, by the database's time; it is renewed from now on."""
         self._held |= {worker}
-        self._heartbeat.begin(self._held, beat)
+        self._lease.begin(beat)
+        self._heartbeat.begin(self._held)
 
     def let_go(self, worker: str) -> None:
         """The lease of `worker` is renewed no more."""
@@ -59,15 +61,15 @@ class Presence:
 
     def leased(self) -> bool:
         """Whether the leases still hold, by this process's own time."""
-        return bool(self._held) and self._heartbeat.holds()
+        return bool(self._held) and self._lease.holds()
 
     def offset(self) -> int:
         """Microseconds by which the database's clock is ahead, as measured with the last heartbeat."""
-        return self._heartbeat.offset
+        return self._lease.offset
 
     def judged_until(self) -> int:
         """Until when, by the database, the silence of others counts: after an interruption all were cut off, not only they."""
-        return self._heartbeat.judged_until()
+        return self._lease.judged_until()
 
     def stop(self) -> None:
         """Renew nothing any more, from now on; waits for a heartbeat that is under way."""
@@ -75,50 +77,76 @@ class Presence:
         self._heartbeat.stop()
 
 
-class Heartbeat:
-    """Renews leases on a thread, with a loop and a connection of its own, until it is stopped; once an hour it takes `care`.
+class Lease:
+    """What a process knows of its leases, by its own monotonic clock and by the database's time.
 
-    Its fields are written by that thread and read by others; each is one value, so no lock is needed.
+    Written by the thread of the heartbeat and read by others; each field is one value, so no lock is needed.
     """
 
-    def __init__(self, address: Address, process: bytes, *, lease: int, busy_ms: int, care: Care) -> None:
-        self.workers: frozenset[str] = frozenset()
+    def __init__(self, clock: Clock, length: int) -> None:
         self.offset = 0
+        self.period = length / MICROSECONDS / BEATS_PER_LEASE
+        self._clock = clock
+        self._length = length / MICROSECONDS
+        self._begun = False
+        self._lost = False
+        self._renewed = 0.0  # when the last heartbeat that succeeded was sent
+        self._beat = 0  # the same by the database's time
+        self._before = 0  # the last heartbeat before an interruption
+        self._judges_again = 0.0  # after an interruption: when the silence of others counts again
+
+    def begin(self, beat: int) -> None:
+        """It begins just now, which is `beat` for the database."""
+        self._begun, self._lost = True, False
+        self._renewed, self._beat = self._clock.monotonic(), beat
+
+    def renew(self, sent: float, beat: int) -> None:
+        """A heartbeat that was sent at `sent` was taken note of at `beat`."""
+        if sent - self._renewed > 2 * self.period:
+            self._before, self._judges_again = self._beat, sent + self._length
+        self._renewed, self._beat = sent, beat
+
+    def lose(self) -> None:
+        """Others have taken this process for dead."""
+        self._lost = True
+
+    def holds(self) -> bool:
+        """Whether others cannot take this process for dead yet."""
+        return self._begun and not self._lost and self._clock.monotonic() - self._renewed < self._length * (1 - MARGIN)
+
+    def judged_until(self) -> int:
+        """As `Presence.judged_until`."""
+        now = self._clock.monotonic()
+        if self._begun and now - self._renewed > 2 * self.period:
+            return self._beat
+        return self._before if now < self._judges_again else FOREVER
+
+
+class Heartbeat:
+    """Renews a lease on a thread with a loop and a connection of its own, until it is stopped; once an hour it takes `care`."""
+
+    def __init__(self, address: Address, process: bytes, lease: Lease, *, busy_ms: int, care: Care) -> None:
+        self.workers: frozenset[str] = frozenset()
+        self._lease = lease
         self._process = process
-        self._lease = lease / MICROSECONDS
-        self._period = self._lease / BEATS_PER_LEASE
         self._database = Database(address, busy_ms=busy_ms)
         self._clock = self._database.clock
-        self._renewed = 0.0  # when the last heartbeat that succeeded was sent, by the monotonic clock
-        self._beat = 0  # the same by the database's clock
-        self._lost = False
         self._care = care
         self._cared = self._clock.monotonic()
-        self._judges_again = 0.0  # after an interruption: when the silence of others counts again
-        self._before = 0  # the last heartbeat before it, by the database's clock
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
 
-    def begin(self, workers: frozenset[str], beat: int) -> None:
-        """Renew the leases of these from now on; the last of them began just now, at `beat`."""
+    def begin(self, workers: frozenset[str]) -> None:
+        """Renew the leases of these from now on."""
         self.workers = workers
-        self._renewed, self._beat, self._lost = self._clock.monotonic(), beat, False
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
             self._thread.start()
 
-    def holds(self) -> bool:
-        return not self._lost and self._clock.monotonic() - self._renewed < self._lease * (1 - MARGIN)
-
-    def judged_until(self) -> int:
-        now = self._clock.monotonic()
-        if self._thread is not None and now - self._renewed > 2 * self._period:
-            return self._beat
-        return self._before if now < self._judges_again else FOREVER
-
     def stop(self) -> None:
+        """Renew nothing any more; waits for a heartbeat that is under way."""
         self._stopping.set()
         loop, wake = self._loop, self._wake
         if loop is not None and wake is not None:
@@ -126,7 +154,7 @@ class Heartbeat:
                 loop.call_soon_threadsafe(wake.set)
             except RuntimeError:
                 pass  # its loop has ended already
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None:
             self._thread.join()
 
     # -- on the thread --------------------------------------------------------------------------------------------------
@@ -135,10 +163,10 @@ class Heartbeat:
 
     async def _beats(self) -> None:
         self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
-        pause = self._period
+        pause = self._lease.period
         try:
             while not await self._stopped_within(pause):
-                pause = self._period if await self._succeeds() else AGAIN_SECONDS
+                pause = self._lease.period if await self._succeeds() else AGAIN_SECONDS
         finally:
             await self._database.close()
 
@@ -157,19 +185,25 @@ class Heartbeat:
         if not workers:
             return True
         sent, before = self._clock.monotonic(), self._clock.now()
-
-        async def renew(session: Session) -> list[tuple[str, int]]:
-            return [(worker, beat) for worker, beat in await session.rows("beat", workers, self._process)]
-
         try:
-            renewed = await self._database.alone(renew)
+            rows = await self._database.alone(lambda session: session.rows("beat", workers, self._process))
         except StoreError as error:
             log.warning("a heartbeat failed: %s", error.message)
             return False
         if not self._stopping.is_set():
-            self._note(sent, before, dict(renewed))
+            self._note(sent, before, {row["worker"]: row["beat"] for row in rows})
             await self._take_care()
         return True
+
+    def _note(self, sent: float, before: int, renewed: dict[str, int]) -> None:
+        lost = self.workers - renewed.keys()
+        if lost:
+            self._lease.lose()
+            log.error("%s lost its lease: others may have taken over what it had", ", ".join(sorted(lost)))
+        if renewed:
+            beat = max(renewed.values())
+            self._lease.offset = beat - (before + self._clock.now()) // 2
+            self._lease.renew(sent, beat)
 
     async def _take_care(self) -> None:
         now = self._clock.monotonic()
@@ -180,16 +214,3 @@ class Heartbeat:
             await self._care(self._database)
         except StoreError as error:
             log.warning("%s; it is tried again in an hour", error.message)
-
-    def _note(self, sent: float, before: int, renewed: dict[str, int]) -> None:
-        lost = [worker for worker in self.workers if worker not in renewed]
-        if lost:
-            self._lost = True
-            log.error("%s lost its lease: others may have taken over what it had", ", ".join(sorted(lost)))
-        if not renewed:
-            return
-        beat = max(renewed.values())
-        if sent - self._renewed > 2 * self._period:
-            self._before, self._judges_again = self._beat, sent + self._lease
-        self._renewed, self._beat = sent, beat
-        self.offset = beat - (before + self._clock.now()) // 2
