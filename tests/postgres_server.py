@@ -66,8 +66,8 @@ class PostgresServer:
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._programs = self._reachable(_package())
         self.data = self.folder / "data"
-        self._sockets = self.folder / "sockets"
-        for made in (self.data, self._sockets):
+        self.sockets = self.folder / "sockets"
+        for made in (self.data, self.sockets):
             made.mkdir()
             if self._user is not None:
                 os.chown(made, self._user.pw_uid, self._user.pw_gid)
@@ -104,7 +104,7 @@ class PostgresServer:
 
     # -- databases ----------------------------------------------------------------------------------------------------
     def url(self, database: str) -> str:
-        return f"postgresql://{USER}@/{database}?host={self._sockets}"
+        return f"postgresql://{USER}@/{database}?host={self.sockets}"
 
     def new_database(self) -> str:
         """The name of a database of its own, empty."""
@@ -149,7 +149,7 @@ class PostgresServer:
     def _started(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             options = [argument for name, value in OPTIONS.items() for argument in ("-c", f"{name}={value}")]
-            command = [str(self._programs / "postgres"), "-D", str(self.data), "-k", str(self._sockets), *options]
+            command = [str(self._programs / "postgres"), "-D", str(self.data), "-k", str(self.sockets), *options]
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._as_user(),
