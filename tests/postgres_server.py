@@ -31,7 +31,7 @@ OPTIONS = {
     "log_min_messages": "fatal",
 }
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-_EMPTY = """
+EMPTY = """
 DO $$
 DECLARE name text;
 BEGIN
@@ -98,8 +98,8 @@ class PostgresServer:
 
     def remove(self) -> None:
         """Stop it, and leave nothing of it behind."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
         self._end(signal.SIGQUIT)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- databases ----------------------------------------------------------------------------------------------------
@@ -142,25 +142,29 @@ class PostgresServer:
         yield name
         if name not in self.spoiled:
             self.sql(_CUT, database=name)
-            self.sql(_EMPTY, database=name)
+            self.sql(EMPTY, database=name)
             self._clean.append(name)
 
     # -- processes ----------------------------------------------------------------------------------------------------
     def _started(self) -> bool:
         if self._process is None or self._process.poll() is not None:
-            options = [argument for name, value in OPTIONS.items() for argument in ("-c", f"{name}={value}")]
-            command = [str(self._programs / "postgres"), "-D", str(self.data), "-k", str(self.sockets), *options]
-            with (self.folder / "log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._as_user(),
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - it sets a flag, and takes no lock
-                )  # fmt: skip
+            # By the thread that lives as long as we do: the server dies with the thread that starts it.
+            asyncio.run_coroutine_threadsafe(self._launch(), self._loop).result(SECONDS_MAX)
         try:
             (found,) = self.sql("SHOW data_directory")
         except (OSError, asyncpg.PostgresError):
             return False  # it starts, recovers, or waits for the last process of the one before
         assert Path(found[0]) == self.data, f"Expected the server of {self.data}, but {found[0]} answers."
         return True
+
+    async def _launch(self) -> None:
+        options = [argument for name, value in OPTIONS.items() for argument in ("-c", f"{name}={value}")]
+        command = [str(self._programs / "postgres"), "-D", str(self.data), "-k", str(self.sockets), *options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - this loop has nothing else to do
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._as_user(),
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it sets a flag, and takes no lock
+            )  # fmt: skip
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
