@@ -321,7 +321,7 @@ class Attempts:
         token = command.token
         limit = command.timeout
         return Context(
-            execution=attempt.asking.text, path=attempt.path, attempt=token.attempt, key=command.key,
+            execution=attempt.asking.text, path=attempt.path, attempt=token.attempt, key=lambda: command.key,
             tenant=attempt.asking.tenant, workflow=attempt.asking.workflow,
             deadline=(attempt.started + limit) / MICROSECONDS if limit else None,
             token=f"{attempt.asking.text}:{attempt.path}:{token.attempt}",

@@ -213,6 +213,8 @@ def _carry_unlocked(hot: Hot, fact: events.Unlocked, at: int, batch: Batch) -> N
 
 def carry_subscriptions(hot: Hot, batch: Batch) -> None:
     """What the execution waits for now, and what no longer, by types of events."""
+    if not hot.subscribed and not hot.index.events:
+        return
     wanted = frozenset(hot.index.events) if not hot.execution.ended else frozenset()
     if wanted == hot.subscribed:
         return

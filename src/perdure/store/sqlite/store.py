@@ -221,6 +221,7 @@ class SqliteStore:
     async def register(self, worker: str, *, now: int, level: int) -> None:
         with self._database.errors:
             claims.register(self._database, self._presence, worker, now=now, level=level)
+            self._database.lengthen_log()
 
     async def leave(self, worker: str) -> None:
         with self._database.errors:
