@@ -43,10 +43,12 @@ class Asking(Protocol):
     """What an attempt knows of the execution that asks for it."""
 
     id: ExecutionId
-    text: str
     tenant: str
     workflow: str
     works: Mapping[str, Work]
+
+    @property
+    def text(self) -> str: ...
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
