@@ -81,7 +81,9 @@ async def open_engine(
     clock = clock if clock is not None else SystemClock()
     own_store = store is None
     if store is None:
-        store = await open_store(settings.store, busy_timeout_ms=settings.busy_timeout // 1_000)
+        store = await open_store(
+            settings.store, busy_timeout_ms=settings.busy_timeout // 1_000, threaded=settings.commit_thread, clock=clock
+        )
     pool = ProcessPool(settings.processes or os.cpu_count() or 1)
     watchdog = Watchdog(_say_blocked, limit=settings.watchdog, clock=clock)
     try:

@@ -53,6 +53,12 @@ def save_blobs(database: Database, blobs: Iterable[Blob]) -> None:
     database.bytes += sum(size for _, _, size, _ in rows)
 
 
+def save_blobs_alone(database: Database, blobs: Iterable[Blob]) -> None:
+    """Write blobs in a transaction of their own."""
+    with database.transaction:
+        save_blobs(database, blobs)
+
+
 def is_file(database: Database, size: int) -> bool:
     """Whether a blob of `size` bytes lies beside the database and not in it."""
     return size > BLOB_ROW_BYTES_MAX and not database.in_memory
@@ -276,8 +282,7 @@ def _write_halves(database: Database, batch: Batch, refusal: BaseException) -> C
 
 def _write_blobs_alone(database: Database, blobs: list[Blob]) -> None:
     try:
-        with database.transaction:
-            save_blobs(database, blobs)
+        save_blobs_alone(database, blobs)
     except REFUSALS as refusal:
         raise StoreError(
             f"Expected every blob of the batch to be storable, but the database refused one: {refusal}",

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import apsw
 
+from perdure.clock import Clock, SystemClock
 from perdure.errors import NotFound, StoreBusy, StoreDamaged, StoreError, StoreFull, StoreReadOnly, StoreTooNew
 from perdure.ids import ExecutionId
 from perdure.store import migrations, queries
@@ -89,10 +90,11 @@ def in_our_words(error: BaseException, place: str, system_errno: int = 0) -> Sto
 class Database:
     """A connection with our settings and an up-to-date schema, at `place` (a path, or `:memory:`)."""
 
-    def __init__(self, connection: apsw.Connection, *, synchronous: str = "FULL") -> None:
+    def __init__(self, connection: apsw.Connection, *, synchronous: str = "FULL", clock: Clock | None = None) -> None:
         if synchronous not in SYNCHRONOUS:
             raise ValueError(f"Expected synchronous to be one of {', '.join(SYNCHRONOUS)}, but got {synchronous!r}.")
         self.connection = connection
+        self.clock = clock if clock is not None else SystemClock()
         self.place = connection.filename or MEMORY
         self.in_memory = not connection.filename
         self.errors = _Errors(self)
@@ -100,6 +102,7 @@ class Database:
         self.transactions = 0
         self.statements = 0
         self.bytes = 0
+        self.flush_seconds = 0.0  # that the last commit took to reach the disk
         # The tenants of hot executions, so that their rows can bear it without a look-up: dropped when they leave.
         self.tenants: dict[ExecutionId, str] = {}
         self._cursor = connection.cursor()
@@ -273,8 +276,10 @@ class _Transaction:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._database.statements += 2
         if error is None:
+            began = self._database.clock.monotonic()
             try:
                 self._execute("COMMIT")
+                self._database.flush_seconds = self._database.clock.monotonic() - began
                 self._database.transactions += 1
                 return
             except BaseException:
