@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -146,6 +146,11 @@ class Settings(BaseModel):
         "Facts after which a state is kept as a snapshot, so that loading it costs what is recent and not its history.",
         5_000,
         gt=0,
+    )
+    commit_thread: Literal["auto", "always", "never"] = _because(
+        "Whether commits wait for the disk in a thread. `auto`: while a flush takes more than 1 ms. A faster one stalls other "
+        "executions for less than the hop to a thread would cost them.",
+        "auto",
     )
     busy_timeout: Duration = _because("How long a locked database is waited for before `store.busy`.", 10_000_000)
 

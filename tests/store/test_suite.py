@@ -1,4 +1,4 @@
-"""The suite for stores, run on each: the embedded one in a file and in memory, and PostgreSQL."""
+"""The suite for stores, run on each: the embedded one in a file, with its writes in a thread, in memory, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ class TestInAFile(SharedStoreSuite):
 
     @pytest.fixture
     def place(self, file_place: FilePlace) -> FilePlace:
+        return file_place
+
+
+class TestInAThread(StoreSuite):
+    """The embedded store in a file, with a thread that waits for the disk."""
+
+    @pytest.fixture
+    def place(self, file_place: FilePlace) -> FilePlace:
+        file_place.threaded = "always"
         return file_place
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from perdure.engine.events import Token
+from perdure.ids import ExecutionId, effect_key, instance_path
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -15,12 +16,20 @@ class Run(Struct, frozen=True, kw_only=True):
     token: Token
     type: str
     params: Raw
-    key: str  # the effect key (rule 50)
+    execution: bytes
+    generation: int
     timeout: int = 0
     queue_timeout: int = 0
     heartbeat: int = 0
     grace: int = 0
     ready: int = 0  # when the node became ready, microseconds UTC
+
+    @property
+    def key(self) -> str:
+        """The effect key (rule 50). Worked out where it is read: most nodes never ask for it."""
+        token = self.token
+        path = instance_path(token.frame, token.node, token.visit)
+        return effect_key(ExecutionId(self.execution), path, token.visit, self.generation)
 
 
 class Evaluate(Struct, frozen=True, kw_only=True):

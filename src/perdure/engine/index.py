@@ -221,7 +221,8 @@ class Index:
 
     def owes(self, opened: FrameIndex) -> bool:
         """Are there losers in this frame that may still begin, so that it has not come to its end (rule 19)?"""
-        return any((opened.frame.path, node) in self.attention for node in opened.scope.detaching)
+        detaching = opened.scope.detaching
+        return bool(detaching) and any((opened.frame.path, node) in self.attention for node in detaching)
 
     def next_closing(self) -> FrameIndex | None:
         """The frame opened first of those that are to be swept or to be ended."""

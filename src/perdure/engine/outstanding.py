@@ -11,7 +11,7 @@ from perdure.engine.events import NOTHING, Token, encode
 from perdure.engine.execution import RUNNING, WAITING, Execution, Frame, Instance
 from perdure.engine.index import FrameIndex, Index
 from perdure.engine.names import FrameNames, live_edges
-from perdure.ids import ExecutionId, effect_key, instance_path
+from perdure.ids import instance_path
 
 
 def token_of(frame: Frame, instance: Instance) -> Token:
@@ -44,8 +44,8 @@ def _in_state(index: Index, state: int) -> Iterator[tuple[FrameIndex, NodePlan, 
 def command_for(execution: Execution, index: Index, opened: FrameIndex, node: NodePlan, instance: Instance, at: int) -> Command:
     """The command that a running instance stands for."""
     token = token_of(opened.frame, instance)
-    path = instance_path(opened.frame.path, node.id, instance.visit)
     if instance.pure:
+        path = instance_path(opened.frame.path, node.id, instance.visit)
         names = captured(execution, index, opened, node, path, at)
         return Evaluate(
             token=token,
@@ -57,8 +57,8 @@ def command_for(execution: Execution, index: Index, opened: FrameIndex, node: No
         )
     return Run(
         token=token, type=node.type, params=instance.params,
-        key=effect_key(ExecutionId(execution.id), path, instance.visit, instance.generation), timeout=instance.timeout,
-        queue_timeout=instance.queue_timeout, heartbeat=instance.heartbeat, grace=instance.grace, ready=instance.ready,
+        execution=execution.id, generation=instance.generation, timeout=instance.timeout, queue_timeout=instance.queue_timeout,
+        heartbeat=instance.heartbeat, grace=instance.grace, ready=instance.ready,
     )  # fmt: skip
 
 

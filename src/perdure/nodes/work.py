@@ -95,8 +95,8 @@ class Context:
     """
 
     __slots__ = (
-        "_on_heartbeat", "_on_log", "_token",
-        "attempt", "deadline", "execution", "key", "options", "path", "tenant", "workflow",
+        "_key", "_on_heartbeat", "_on_log", "_token",
+        "attempt", "deadline", "execution", "options", "path", "tenant", "workflow",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +105,7 @@ class Context:
         execution: str = "",
         path: str = "",
         attempt: int = 1,
-        key: str = "",
+        key: str | Callable[[], str] = "",
         tenant: str = "default",
         workflow: str = "",
         deadline: float | None = None,
@@ -117,7 +117,7 @@ class Context:
         self.execution = execution
         self.path = path
         self.attempt = attempt
-        self.key = key
+        self._key = key
         self.tenant = tenant
         self.workflow = workflow
         self.deadline = deadline
@@ -125,6 +125,13 @@ class Context:
         self._token = token
         self._on_log = on_log
         self._on_heartbeat = on_heartbeat
+
+    @property
+    def key(self) -> str:
+        """The effect key; "" outside an execution."""
+        if not isinstance(self._key, str):
+            self._key = self._key()
+        return self._key
 
     def heartbeat(self, details: Any = None) -> None:
         """Say that the work goes on. A node with `heartbeat:` that stays silent for longer is stopped."""

@@ -43,10 +43,12 @@ class Asking(Protocol):
     """What an attempt knows of the execution that asks for it."""
 
     id: ExecutionId
-    text: str
     tenant: str
     workflow: str
     works: Mapping[str, Work]
+
+    @property
+    def text(self) -> str: ...
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,7 +323,7 @@ class Attempts:
         token = command.token
         limit = command.timeout
         return Context(
-            execution=attempt.asking.text, path=attempt.path, attempt=token.attempt, key=command.key,
+            execution=attempt.asking.text, path=attempt.path, attempt=token.attempt, key=lambda: command.key,
             tenant=attempt.asking.tenant, workflow=attempt.asking.workflow,
             deadline=(attempt.started + limit) / MICROSECONDS if limit else None,
             token=f"{attempt.asking.text}:{attempt.path}:{token.attempt}",

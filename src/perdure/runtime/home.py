@@ -281,16 +281,21 @@ class Home:
 
     def _step(self, hot: Hot, taking: list[tuple[AnyInput, int]], batch: Batch, stepped: list[Any]) -> int:
         execution = hot.execution
+        inputs = [given for given, _ in taking]
         if len(taking) > 1:
-            order = in_order([given for given, _ in taking])
             position_of = {id(given): position for given, position in taking}
-            taking = [(given, position_of[id(given)]) for given in order]
-        at = max(execution.at, self._clock.now(), *(given.due for given, _ in taking if type(given) is events.Due))
+            inputs = in_order(inputs)
+            taking = [(given, position_of[id(given)]) for given in inputs]
+        at = max(execution.at, self._clock.now())
+        for given in inputs:
+            if type(given) is events.Due and given.due > at:
+                at = given.due
         first = execution.seq + 1
-        done = step(execution, hot.index, [given for given, _ in taking], at, facts_max=self._settings.step_facts_max)
+        done = step(execution, hot.index, inputs, at, facts_max=self._settings.step_facts_max)
         taken = len(done.taken)
-        hot.inputs[:0] = taking[taken:]
-        consumed = tuple(position for _, position in taking[:taken] if position)
+        if taken < len(taking):
+            hot.inputs[:0] = taking[taken:]
+        consumed = tuple([position for _, position in taking[:taken] if position])
         hot.carried = ()
         stepped.append((hot, done, taking))
         due = hot.index.next_due(execution) if done.at_rest else None

@@ -34,6 +34,7 @@ class Hot:
     """An execution in memory. `inputs`: what has arrived and was not stepped yet, each with its inbox position, 0 = none."""
 
     __slots__ = (
+        "_text",
         "armed",
         "blobs",
         "carried",
@@ -51,7 +52,6 @@ class Hot:
         "start",
         "subscribed",
         "tenant",
-        "text",
         "workflow",
         "works",
     )
@@ -60,7 +60,7 @@ class Hot:
         self, execution_id: ExecutionId, tenant: str, workflow: str, loaded: Loaded, epoch: int, resident: Resident
     ) -> None:
         self.id = execution_id
-        self.text = id_text(execution_id)
+        self._text = ""
         self.tenant = tenant
         self.workflow = workflow
         self.loaded = loaded
@@ -79,6 +79,13 @@ class Hot:
         self.leaving = False  # the turn being written lets it go
         self.errands = 0  # that are being run for it
         self.subscribed: frozenset[str] = frozenset()  # types of events that the store sends it messages of
+
+    @property
+    def text(self) -> str:
+        """The id as people read it; most of what only waits never needs it."""
+        if not self._text:
+            self._text = id_text(self.id)
+        return self._text
 
     def begin_anew(self, execution: Execution, resident: Resident) -> None:
         """Forget the state in memory for one that was folded from the disk."""
@@ -213,6 +220,8 @@ def _carry_unlocked(hot: Hot, fact: events.Unlocked, at: int, batch: Batch) -> N
 
 def carry_subscriptions(hot: Hot, batch: Batch) -> None:
     """What the execution waits for now, and what no longer, by types of events."""
+    if not hot.subscribed and not hot.index.events:
+        return
     wanted = frozenset(hot.index.events) if not hot.execution.ended else frozenset()
     if wanted == hot.subscribed:
         return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import apsw
 
@@ -49,6 +49,12 @@ def save_blobs(database: Database, blobs: Iterable[Blob]) -> None:
     database.bytes += sum(size for _, _, size, _ in rows)
 
 
+def save_blobs_alone(database: Database, blobs: Iterable[Blob]) -> None:
+    """Write blobs in a transaction of their own."""
+    with database.transaction:
+        save_blobs(database, blobs)
+
+
 def is_file(database: Database, size: int) -> bool:
     """Whether a blob of `size` bytes lies beside the database and not in it."""
     return size > BLOB_ROW_BYTES_MAX and not database.in_memory
@@ -76,10 +82,9 @@ def _write(database: Database, batch: Batch, told: Sequence[Event] = ()) -> tupl
 
 
 def _write_rows(database: Database, batch: Batch, told: Sequence[Event]) -> list[Event]:
-    if batch.starts:
-        _start(database, batch.starts, batch.turns)
+    first_turns = _start(database, batch.starts, batch.turns) if batch.starts else {}
     if batch.turns:
-        _move_on(database, batch.turns)
+        _move_on(database, batch.turns, first_turns)
     if batch.blobs:
         save_blobs(database, batch.blobs)
     if batch.snapshots:
@@ -102,28 +107,38 @@ def _write_rows(database: Database, batch: Batch, told: Sequence[Event]) -> list
     return fresh
 
 
-def _start(database: Database, starts: list[Start], turns: list[Turn]) -> None:
-    epochs = {turn.execution: turn.epoch for turn in reversed(turns)}  # that of the first turn stays
+def _start(database: Database, starts: list[Start], turns: list[Turn]) -> dict[ExecutionId, Turn]:
+    """Write the rows of new executions as their first turns leave them, so that these need no fence; those turns."""
+    first_turns = {turn.execution: turn for turn in reversed(turns)}
+    if any(start.execution in first_turns and first_turns[start.execution].first_seq != 1 for start in starts):
+        raise _Displaced
     keyed = [(s.tenant, s.workflow, s.key, s.execution, s.fingerprint) for s in starts if s.key]
     if keyed and database.many(SQL["take_keys"], keyed) != len(keyed):
         raise _Displaced
-    rows = [
-        (
-            s.execution, s.tenant, s.workflow, s.digest, s.created, s.created, s.priority, s.home,
-            epochs.get(s.execution, 0), s.key,
-        )
-        for s in starts
-    ]  # fmt: skip
+    rows = [_first_row(start, first_turns.get(start.execution)) for start in starts]
     if database.many(SQL["start"], rows) != len(rows):
         raise _Displaced
     for start in starts:
         database.remember_tenant(start.execution, start.tenant)
+    return {start.execution: first_turns[start.execution] for start in starts if start.execution in first_turns}
 
 
-def _move_on(database: Database, turns: list[Turn]) -> None:
-    fence = [(t.first_seq + t.count - 1, t.status, t.level, t.at, t.execution, t.epoch, t.first_seq - 1) for t in turns]
-    if database.many(SQL["fence"], fence) != len(fence):
-        raise _Displaced
+def _first_row(start: Start, turn: Turn | None) -> tuple[Any, ...]:
+    if turn is None:
+        updated, status, home, epoch, seq, level = start.created, 0, start.home, 0, 0, 0
+    else:
+        updated, status, epoch, seq, level = turn.at, turn.status, turn.epoch, turn.first_seq + turn.count - 1, turn.level
+        home = "" if turn.release else start.home
+    return (
+        start.execution, start.tenant, start.workflow, start.digest, start.created, updated, start.priority, status, home,
+        epoch, seq, level, start.key,
+    )  # fmt: skip
+
+
+def _move_on(database: Database, turns: list[Turn], first_turns: Mapping[ExecutionId, Turn]) -> None:
+    going_on = [turn for turn in turns if first_turns.get(turn.execution) is not turn] if first_turns else turns
+    _fence(database, SQL["fence"], [turn for turn in going_on if not turn.release])
+    _fence(database, SQL["fence_and_release"], [turn for turn in going_on if turn.release])
     tenants = _tenants(database, turns)
     rows = [(t.execution, t.first_seq, t.count, t.at, t.level, tenants[t.execution], t.body) for t in turns if t.count]
     database.many(SQL["append"], rows)
@@ -133,11 +148,16 @@ def _move_on(database: Database, turns: list[Turn]) -> None:
         raise apsw.ConstraintError("a message that the step consumed is not in the inbox any more")
     released = [t for t in turns if t.release]
     if released:
-        _release(database, released)
+        _note_wakes(database, released)
 
 
-def _release(database: Database, turns: list[Turn]) -> None:
-    database.many(SQL["release"], [(t.execution,) for t in turns])
+def _fence(database: Database, sql: str, turns: list[Turn]) -> None:
+    rows = [(t.first_seq + t.count - 1, t.status, t.level, t.at, t.execution, t.epoch, t.first_seq - 1) for t in turns]
+    if rows and database.many(sql, rows) != len(rows):
+        raise _Displaced
+
+
+def _note_wakes(database: Database, turns: list[Turn]) -> None:
     database.many(SQL["forget_wake"], [(t.execution,) for t in turns if t.wake is None])
     database.many(SQL["remember_wake"], [{"execution": t.execution, "wake": t.wake, "at": t.at} for t in turns])
 
@@ -230,7 +250,6 @@ def _write_halves(database: Database, batch: Batch, refusal: BaseException) -> N
 
 def _write_blobs_alone(database: Database, blobs: list[Blob]) -> None:
     try:
-        with database.transaction:
-            save_blobs(database, blobs)
+        save_blobs_alone(database, blobs)
     except REFUSALS as refusal:
         raise blob_refused(refusal) from refusal

@@ -11,6 +11,7 @@ from typing import Self
 
 import apsw
 
+from perdure.clock import Clock
 from perdure.errors import StoreDamaged
 from perdure.ids import ExecutionId
 from perdure.store.contract import (
@@ -31,8 +32,9 @@ from perdure.store.contract import (
     Worker,
 )
 from perdure.store.sqlite import claims, inbox, locks, records
+from perdure.store.sqlite.access import Access, Threaded
 from perdure.store.sqlite.blobs import BlobFiles
-from perdure.store.sqlite.commit import commit, is_file, save_blobs
+from perdure.store.sqlite.commit import commit, is_file, save_blobs_alone
 from perdure.store.sqlite.connection import BUSY_TIMEOUT_MS, SQL, Database, connect
 from perdure.store.sqlite.events import publish, read_events
 from perdure.store.sqlite.presence import Presence
@@ -41,17 +43,24 @@ LOOK_SECONDS = 0.01  # between two looks whether another process has written
 
 
 async def open_store(
-    path: str | Path, *, synchronous: str = "FULL", create: bool = True, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+    path: str | Path,
+    *,
+    synchronous: str = "FULL",
+    create: bool = True,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    threaded: Threaded = "never",
+    clock: Clock | None = None,
 ) -> SqliteStore:
     """Open the store at `path`, a file or `:memory:`, and bring its schema up to date.
 
     `synchronous` FULL: a commit that returned survives the loss of power; NORMAL: only the loss of the process.
+    `threaded`: whether what writes waits for the disk in a thread; `auto`: while the disk is slow by `clock`.
     Raises NotFound (missing, and `create` is False), StoreTooNew, StoreDamaged, StoreReadOnly, StoreBusy.
     """
     place = str(path)
     connection = connect(place, create=create, busy_timeout_ms=busy_timeout_ms)
     try:
-        store = SqliteStore(Database(connection, synchronous=synchronous), owned=True)
+        store = SqliteStore(Database(connection, synchronous=synchronous, clock=clock), owned=True, threaded=threaded)
         await store.sweep()
     except BaseException:
         connection.close()
@@ -62,13 +71,14 @@ async def open_store(
 class SqliteStore:
     """A store in one SQLite file; see `perdure.store.contract.Store` for what each method promises.
 
-    Transactions run in the calling thread and never await, so they cannot interleave; only the files of large blobs are read
-    and written in threads. One process may open a store several times, and several processes on one machine may.
+    Transactions never interleave: each runs to its end in the loop, or in a thread while all others wait. The files of large
+    blobs are read and written in threads. One process may open a store several times, and several processes on one machine may.
     """
 
-    def __init__(self, database: Database, *, owned: bool) -> None:
+    def __init__(self, database: Database, *, owned: bool, threaded: Threaded = "never") -> None:
         place = database.place
         self._database = database
+        self._access = Access(database, threaded)
         self._owned = owned
         self._presence = Presence(None if database.in_memory else Path(f"{place}.workers"))
         self._files = None if database.in_memory else BlobFiles(Path(f"{place}.blobs"))
@@ -97,14 +107,13 @@ class SqliteStore:
     async def commit(self, batch: Batch) -> Committed:
         if batch.blobs:
             await self._write_files(batch.blobs)
-        with self._database.errors:
-            committed = commit(self._database, batch)
+        committed = await self._access.run(commit, batch)
         self._sent = self._sent or bool(batch.messages) or bool(batch.events)
         return committed
 
     # -- executions -------------------------------------------------------------------------------------------------------
     async def row(self, execution: ExecutionId) -> Row | None:
-        with self._database.errors:
+        async with self._access:
             return records.find_row(self._database, execution)
 
     async def rows(
@@ -116,7 +125,7 @@ class SqliteStore:
         before: ExecutionId | None = None,
         limit: int = 100,
     ) -> list[Row]:
-        with self._database.errors:
+        async with self._access:
             return records.find_rows(
                 self._database, tenant=tenant, workflow=workflow, statuses=statuses, before=before, limit=limit
             )
@@ -124,60 +133,56 @@ class SqliteStore:
     async def claim(
         self, worker: str, now: int, *, limit: int, level: int, only: Sequence[ExecutionId] | None = None
     ) -> list[Row]:
-        with self._database.errors:
-            return claims.claim(self._database, self._presence, worker, now, limit=limit, level=level, only=only)
+        return await self._access.run(claims.claim, self._presence, worker, now, limit=limit, level=level, only=only)
 
     async def keyed(self, tenant: str, workflow: str, key: str) -> KeyedStart | None:
-        with self._database.errors:
+        async with self._access:
             return records.find_keyed(self._database, tenant, workflow, key)
 
     # -- journal ----------------------------------------------------------------------------------------------------------
     async def journal(self, execution: ExecutionId, *, after: int = 0, limit: int = 10_000) -> list[JournalRow]:
-        with self._database.errors:
+        async with self._access:
             return records.read_journal(self._database, execution, after=after, limit=limit)
 
     async def snapshot(self, execution: ExecutionId) -> Snapshot | None:
-        with self._database.errors:
+        async with self._access:
             return records.find_snapshot(self._database, execution)
 
     # -- inbox ------------------------------------------------------------------------------------------------------------
     async def send(self, messages: Sequence[Message]) -> list[bool]:
-        with self._database.errors:
-            answers = inbox.send(self._database, messages)
+        answers = await self._access.run(inbox.send, messages)
         self._sent = self._sent or any(answers)
         return answers
 
     async def arrived(self, worker: str, *, limit: int = 1_000, after: int = 0) -> list[Arrived]:
-        with self._database.errors:
+        async with self._access:
             return inbox.arrived(self._database, worker, limit=limit, after=after)
 
     async def inbox(self, execution: ExecutionId, *, limit: int = 1_000) -> list[Arrived]:
-        with self._database.errors:
+        async with self._access:
             return inbox.inbox(self._database, execution, limit=limit)
 
     # -- definitions ------------------------------------------------------------------------------------------------------
     async def save_definition(self, definition: Definition) -> None:
-        with self._database.errors:
-            records.save_definition(self._database, definition)
+        await self._access.run(records.save_definition, definition)
 
     async def definition(self, digest: bytes, *, tenant: str = TENANT) -> Definition | None:
-        with self._database.errors:
+        async with self._access:
             return records.find_definition(self._database, digest, tenant=tenant)
 
     async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
-        with self._database.errors:
+        async with self._access:
             return records.find_definitions(self._database, name, tenant=tenant)
 
     # -- blobs ------------------------------------------------------------------------------------------------------------
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         await self._write_files(blobs)
-        with self._database.errors, self._database.transaction:
-            save_blobs(self._database, blobs)
+        await self._access.run(save_blobs_alone, blobs)
 
     async def blobs(self, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         if not digests:
             return {}
-        with self._database.errors:
+        async with self._access:
             rows = self._database.all(SQL["blobs"], (tenant, apsw.carray(tuple(digests))))
             bodies = {digest: body for digest, _, body in rows if body is not None}
             for digest, body in bodies.items():
@@ -193,8 +198,7 @@ class SqliteStore:
 
     # -- events -----------------------------------------------------------------------------------------------------------
     async def publish(self, events: Sequence[Event]) -> list[bool]:
-        with self._database.errors:
-            answers = publish(self._database, events)
+        answers = await self._access.run(publish, events)
         self._sent = self._sent or any(answers)
         return answers
 
@@ -208,29 +212,29 @@ class SqliteStore:
         limit: int = 100,
         latest: bool = False,
     ) -> list[tuple[int, Event]]:
-        with self._database.errors:
+        async with self._access:
             return read_events(self._database, tenant=tenant, type=type, after=after, since=since, limit=limit, latest=latest)
 
     # -- locks ------------------------------------------------------------------------------------------------------------
     async def acquire(self, claims: Sequence[LockClaim]) -> list[bool]:
-        with self._database.errors:
-            return locks.acquire(self._database, claims)
+        return await self._access.run(locks.acquire, claims)
 
     async def holder(self, tenant: str, key: str) -> tuple[ExecutionId, str] | None:
-        with self._database.errors:
+        async with self._access:
             return locks.find_holder(self._database, tenant, key)
 
     # -- workers ----------------------------------------------------------------------------------------------------------
     async def register(self, worker: str, *, now: int, level: int) -> None:
-        with self._database.errors:
+        async with self._access:
             claims.register(self._database, self._presence, worker, now=now, level=level)
+            self._database.lengthen_log()
 
     async def leave(self, worker: str) -> None:
-        with self._database.errors:
+        async with self._access:
             claims.leave(self._database, self._presence, worker)
 
     async def workers(self) -> list[Worker]:
-        with self._database.errors:
+        async with self._access:
             return claims.workers(self._database, self._presence)
 
     def leased(self) -> bool:
@@ -281,11 +285,13 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Close; workers still registered here count as dead. Closing twice does no harm."""
-        self.abandon()
+        async with self._access:  # until nothing is being written
+            self.abandon()
 
     def abandon(self) -> None:
         """What the death of the process does: locks and connection go, nothing more is written. Tests restart with it."""
         self._presence.abandon()
+        self._access.stop()
         self._database.close()
         if self._owned:
             self._database.connection.close(True)

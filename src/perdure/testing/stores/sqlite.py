@@ -12,6 +12,7 @@ import apsw
 
 from perdure.store.contract import Store
 from perdure.store.sqlite import SqliteStore, open_store
+from perdure.store.sqlite.access import Threaded
 
 BUSY_TIMEOUT_MS = 10  # a test of a locked store waits this long
 _NOBODY = 65_534
@@ -35,12 +36,13 @@ class MemoryPlace:
 class FilePlace:
     """A file in `folder`, which other users must be able to enter, for the tests that run as one who may not write."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, threaded: Threaded = "never") -> None:
+        self.threaded = threaded
         self.folder = folder
         self.path = folder / "store.db"
 
     async def open(self) -> SqliteStore:
-        return await open_store(self.path, busy_timeout_ms=BUSY_TIMEOUT_MS)
+        return await open_store(self.path, busy_timeout_ms=BUSY_TIMEOUT_MS, threaded=self.threaded)
 
     def die(self, store: Store) -> None:
         _sqlite(store).abandon()
