@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +17,11 @@ import test_locks
 import test_messages
 import test_starts
 import test_takeover
+import test_two_processes
 from scenarios import CONTAINERS, SCENARIOS, Scenario
 
+from perdure.app import open_engine
+from perdure.settings import Settings
 from perdure.testing import world as worlds
 from perdure.testing.stores.postgres import PostgresPlace
 from perdure.testing.world import World
@@ -81,3 +86,28 @@ def test_a_death_on_postgresql_changes_nothing_but_the_time(scenario: Scenario, 
     for point in points[::9]:
         found, _ = test_crash_matrix.disturbed(World(place=new_place(), **scenario.settings), scenario, point)
         assert found == expected, f"{scenario.name} dies at {point}"
+
+
+def test_a_killed_process_is_followed_by_another_on_postgresql(new_place: Callable[[], PostgresPlace], tmp_path: Path) -> None:
+    """Two real processes on one database: signals reach the one that has the execution; its death is known by its lease."""
+    place = new_place()
+    settings = Settings(store=place.url, lease=60_000_000)
+
+    async def main() -> None:
+        async with test_two_processes.child(tmp_path, place.url) as other, open_engine(settings, adopts=True) as engine:
+            before = await engine.store.row(other.execution)
+            for _ in range(5):
+                await engine.home.poll()
+            assert await engine.home.take([other.execution]) == []
+            assert before is not None
+            assert await engine.store.row(other.execution) == before
+
+            other.process.send_signal(signal.SIGKILL)
+            await other.process.wait()
+            place.outlast(before.home)
+            assert await engine.home.take([other.execution]) == [other.execution]
+            await engine.executions.signal(other.execution, "ok", "hello")
+            outcome = await engine.result(other.execution)
+            assert (outcome.status, outcome.output) == ("succeeded", ["hello", 1])
+
+    test_two_processes.run(main)
