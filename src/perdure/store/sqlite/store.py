@@ -244,17 +244,22 @@ class SqliteStore:
         return 0
 
     async def changed(self) -> bool:
-        before, sent = self._version, self._sent
-        self._version, self._sent = self._data_version(), False
+        async with self._access:
+            before, sent = self._version, self._sent
+            self._version, self._sent = self._data_version(), False
         return sent or self._version != before
 
     async def wait_changed(self, seconds: float) -> bool:
         # Another process's commit rings no bell: the number it changes is looked at, which costs microseconds.
         for _ in range(math.ceil(seconds / LOOK_SECONDS)):
-            if self._sent or self._data_version() != self._version:
+            if await self._has_changed():
                 return True
             await asyncio.sleep(LOOK_SECONDS)
-        return self._sent or self._data_version() != self._version
+        return await self._has_changed()
+
+    async def _has_changed(self) -> bool:
+        async with self._access:
+            return self._sent or self._data_version() != self._version
 
     # -- care -------------------------------------------------------------------------------------------------------------
     def usage(self) -> Usage:
