@@ -42,7 +42,7 @@ _IN_FLIGHT = "What a `break` does to the other iterations under way."
 
 
 class Own(Strict):
-    """What a node of one type may say: `type`, and its own keys. One that stands in `Shared` too has a meaning of its own here."""
+    """What a node of one type may say: `type`, and its own keys. One that `Shared` has too means something of its own."""
 
 
 # -- branches -------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import create_model
 
 from perdure.definition.model import Workflow
-from perdure.definition.nodes import CLOSED, WorkNode
+from perdure.definition.nodes import CLOSED, Own, WorkNode
 from perdure.definition.scope import Shared
 from perdure.definition.spec import Catalog, NodeSpec
 
@@ -44,8 +44,9 @@ def definition_schema(catalog: Catalog) -> dict[str, Any]:
 
 def _definitions_of_nodes() -> dict[str, Any]:
     """All that a node of each type may say, what every node may and what is its own, with what these refer to."""
+    models: tuple[type[Own], ...] = (*CLOSED.values(), WorkNode)
     found: dict[str, Any] = {}
-    for own in (*CLOSED.values(), WorkNode):
+    for own in models:
         whole = create_model(own.__name__, __base__=(own, Shared), __doc__=own.__doc__)
         schema = whole.model_json_schema(by_alias=True)
         found |= {**schema.pop("$defs", {}), own.__name__: schema}

@@ -153,4 +153,3 @@ class Shared(Strict):
         "fail", description="When a wait times out: go on by `out`, fail, or go on by `timeout`."
     )
     ui: Ui = Field(default_factory=dict, description="Positions and notes; no part of the digest.")
-

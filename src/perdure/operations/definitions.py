@@ -29,7 +29,7 @@ class Read:
     """A definition file as read: what the checker found, the node types it may use, and where it came from."""
 
     checked: Checked
-    works: dict[str, Work]
+    works: Mapping[str, Work]
     origin: str
 
     @property

@@ -70,9 +70,9 @@ def check_model(subject: Subject) -> None:
     for node in subject.nodes:
         raw = node.scope.raw["nodes"][node.id]
         own = _model_of(node.type)
-        shared_keys = _shared_beside(own)
-        shared = {key: raw[key] for key in shared_keys & raw.keys()} if isinstance(raw, dict) else {}
-        if shared:
+        if isinstance(raw, dict):
+            shared_keys = _shared_beside(own)
+            shared = {key: value for key, value in raw.items() if key in shared_keys}
             _validate(subject, Shared, shared, node.path)
             raw = {key: value for key, value in raw.items() if key not in shared_keys}
         _validate(subject, own, raw, node.path)
