@@ -113,7 +113,7 @@ class Plans:
                 f"The store has no definition {digest.hex()[:12]}.", remedy="Was the store copied without its definitions?"
             )
         works = self.works(saved.origin)
-        plan = compile_plan(restore(saved.document), catalog_of(works))
+        plan = compile_plan(restore(saved.document), catalog_of(works), saved_as=digest)
         if bytes.fromhex(plan.digest) != digest:
             raise Refused(
                 f"The definition {saved.name} does not have the digest it was saved under.",
