@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.__main__ import MEASURES, _rows  # noqa: E402 - as above
 
-from bench import recovery, workloads  # noqa: E402 - the folder is no installed package
+from bench import recovery, startup, workloads  # noqa: E402 - the folder is no installed package
 
 
 @pytest.mark.parametrize("name", ["chain", "fan_out_100", "fan_out_1000", "loop", "flushes"])
@@ -55,6 +55,16 @@ def test_recovery_loses_nothing_and_records_nothing_twice(tmp_path: Path) -> Non
     found = recovery.measure(tmp_path, executions=30)
     assert (found.lost, found.twice) == (0, 0)
     assert found.first_effect > 0
+
+
+def test_starting_is_measured_to_the_end_and_to_the_first_effect(tmp_path: Path) -> None:
+    """Every command runs in a process of its own, and the run has left the line of its first effect and of all others."""
+    rows = startup.measure(tmp_path)
+    assert [metric for _, metric, _, _ in rows] == [
+        "perdure --help", f"perdure check {startup.EXAMPLE}", "perdure run: first effect",
+    ]  # fmt: skip
+    assert all((workload, unit) == ("startup", "s") and seconds > 0 for workload, _, unit, seconds in rows)
+    assert (tmp_path / "measured" / "ledger").read_bytes().count(b"\n") == 10
 
 
 def test_results_have_the_published_shape() -> None:

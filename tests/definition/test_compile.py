@@ -231,6 +231,18 @@ def test_a_document_with_errors_is_refused_with_all_of_them(catalog: Catalog) ->
     assert {fault.code for fault in refused.value.faults} == {"type.unknown", "key.missing", "node.isolated"}
 
 
+def test_what_was_saved_is_not_judged_by_the_model_again(catalog: Catalog) -> None:
+    """Under the digest it was saved as, a key that this release does not know is no obstacle; a type it lacks still is."""
+    document = {"perdure": 1, "name": "x", "former": True, "nodes": {"a": {"type": "log", "message": "x"}}}
+    assert compile_plan(document, catalog, saved_as=digest_of(document)).digest == digest_of(document).hex()
+    for digest in (b"", digest_of({**document, "former": False})):
+        with pytest.raises(DefinitionRefused, match=r"`former`"):
+            compile_plan(document, catalog, saved_as=digest)
+    lacking = {**document, "nodes": {"a": {"type": "nope"}}}
+    with pytest.raises(DefinitionRefused, match=r"`nope`"):
+        compile_plan(lacking, catalog, saved_as=digest_of(lacking))
+
+
 def test_the_caller_keeps_the_document(catalog: Catalog) -> None:
     """What is compiled is a copy: changing the document afterwards changes no plan."""
     document: dict[str, Any] = {"perdure": 1, "name": "x", "nodes": {"a": {"type": "notify", "with": {"n": 1.0}}}}

@@ -33,6 +33,7 @@ def test_built_in_nodes_are_there_and_describe_themselves() -> None:
     """Each has a title, a summary, help for every parameter, and examples."""
     works = discover()
     assert list(works) == ["http", "notify", "python"]
+    assert [work.spec.name for work in works.values()] == list(works)
     for work in works.values():
         assert work.spec.summary.endswith(".")
         assert work.spec.title != work.spec.name

@@ -15,7 +15,7 @@ import pytest
 
 from perdure.clock import MICROSECONDS
 from perdure.errors import Failure
-from perdure.nodes import Context, Failed
+from perdure.nodes import Context, Failed, exchange
 from perdure.nodes import http as node
 
 Reply = Callable[[str, dict[str, str], bytes], bytes]
@@ -54,7 +54,7 @@ def run(answer: Reply | bytes, key: str = "p1_key", path: str = "/", **params: A
         try:
             return await node.WORK.run({"url": url, **params}, Context(key=key))
         finally:
-            await node.CLIENTS.close()
+            await exchange.CLIENTS.close()
             server.close()
 
     output: dict[str, Any] = asyncio.run(main())
@@ -231,7 +231,7 @@ def test_retry_after_is_honoured_in_seconds_and_as_a_date(monkeypatch: pytest.Mo
         def monotonic(self) -> float:
             return 0.0
 
-    monkeypatch.setattr(node, "CLOCK", Noon())
+    monkeypatch.setattr(exchange, "CLOCK", Noon())
     date = email.utils.formatdate(1_800_000_090, usegmt=True)
     past = email.utils.formatdate(1_700_000_000, usegmt=True)
     for header, seconds in (("7", 7), (date, 90), (past, 0), ("soon", None)):
@@ -282,7 +282,7 @@ def test_silence_beyond_the_read_timeout_is_a_timeout() -> None:
         with pytest.raises(Failed) as raised:
             await node.WORK.run({"url": url, "read_timeout": 0.05}, Context())
         silent.set()
-        await node.CLIENTS.close()
+        await exchange.CLIENTS.close()
         server.close()
         return raised.value.failure
 
@@ -301,7 +301,7 @@ def test_a_guard_can_stand_before_every_connection(monkeypatch: pytest.MonkeyPat
                 raise Failed("http.forbidden", "Expected a public address", category="validation", retryable=False)
             return httpx.Response(302, headers={"Location": "/inside"})
 
-    monkeypatch.setattr(node, "CLIENTS", node.Clients(Guard))
+    monkeypatch.setattr(exchange, "CLIENTS", exchange.Clients(Guard))
     with pytest.raises(Failed, match="http.forbidden"):
         asyncio.run(node.WORK.run({"url": "http://outside.example/"}, Context()))
     assert asked == ["/", "/inside"]
@@ -326,7 +326,7 @@ def test_connections_are_kept_between_requests() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         for _ in range(2):
             await node.WORK.run({"url": url}, Context())
-        await node.CLIENTS.close()
+        await exchange.CLIENTS.close()
         server.close()
         return connections
 

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 
 from perdure.nodes import Context, Work
-from perdure.nodes.http import CLIENTS, WORK
+from perdure.nodes.exchange import CLIENTS
+from perdure.nodes.http import WORK
 from perdure.runtime.processes import ProcessPool
 from perdure.runtime.watchdog import Blocked, Watchdog, attempt_name
 

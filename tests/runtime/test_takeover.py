@@ -255,7 +255,7 @@ def test_what_a_worker_lacks_the_means_for_does_not_keep_it_busy() -> None:
 
 def test_a_bug_in_the_engine_sets_one_execution_aside_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that raises harms only its own execution: its caller hears of it, what was committed stays, others end well."""
-    from perdure.runtime import home as module
+    from perdure.runtime import gathering as module
 
     world = World()
     workflow = world.read(workflow_of({"a": act(seconds=5), "b": act("a", gives="${ input }")}))

@@ -120,3 +120,17 @@ def test_a_start_repeated_in_another_process_finds_the_first_ones_execution(tmp_
                 assert len(await executions.list()) == 1
 
     run(main)
+
+
+def test_an_engine_that_adopts_begins_with_what_a_dead_one_left(tmp_path: Path) -> None:
+    """It is there as soon as the engine is, and not only when the home looks around for the first time."""
+
+    async def main() -> None:
+        async with child(tmp_path) as other:
+            other.process.send_signal(signal.SIGKILL)
+            await other.process.wait()
+            settings = Settings(store=str(tmp_path / "store.db"), inbox_poll=SECONDS_MAX * 1_000_000)
+            async with open_engine(settings, adopts=True) as engine:
+                assert engine.home.has(other.execution)
+
+    run(main)

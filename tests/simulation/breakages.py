@@ -17,7 +17,7 @@ from perdure.engine.elements import subworkflow
 from perdure.engine.index import Index
 from perdure.engine.machine import Step
 from perdure.operations import executions
-from perdure.runtime import home
+from perdure.runtime import gathering
 from perdure.runtime.home import Home
 from perdure.runtime.hot import Hot
 from perdure.store.sqlite import commit
@@ -82,20 +82,20 @@ def _answers_before_facts() -> AbstractContextManager[Any]:
 
 def _messages_stay() -> AbstractContextManager[Any]:
     """What a step has taken in stays in the inbox."""
-    turn = home.Turn
-    return patch.object(home, "Turn", lambda **given: turn(**{**given, "consumed": ()}))
+    turn = gathering.Turn
+    return patch.object(gathering, "Turn", lambda **given: turn(**{**given, "consumed": ()}))
 
 
 def _no_wake() -> AbstractContextManager[Any]:
     """What leaves memory until its time comes is never woken."""
-    turn = home.Turn
-    return patch.object(home, "Turn", lambda **given: turn(**{**given, "wake": None}))
+    turn = gathering.Turn
+    return patch.object(gathering, "Turn", lambda **given: turn(**{**given, "wake": None}))
 
 
 def _wrong_snapshot() -> AbstractContextManager[Any]:
     """A snapshot says that it stands one fact earlier than it does."""
-    snapshot = home.Snapshot
-    return patch.object(home, "Snapshot", lambda **given: snapshot(**{**given, "seq": given["seq"] - 1}))
+    snapshot = gathering.Snapshot
+    return patch.object(gathering, "Snapshot", lambda **given: snapshot(**{**given, "seq": given["seq"] - 1}))
 
 
 def _results_are_dropped() -> AbstractContextManager[Any]:
@@ -141,7 +141,7 @@ def _broken_is_dead() -> AbstractContextManager[Any]:
 @contextmanager
 def _batch_differs() -> Iterator[None]:
     """What follows from several inputs is only looked at after the last."""
-    take, settle = home.step, Step.settle
+    take, settle = gathering.step, Step.settle
     inputs_of_step: list[int] = [0]
 
     def all_at_once(execution: Any, index: Any, given: Any, at: int, **limits: Any) -> Any:
@@ -151,7 +151,7 @@ def _batch_differs() -> Iterator[None]:
     def late(self: Step) -> bool:
         return True if len(self.taken) < inputs_of_step[0] else settle(self)
 
-    with patch.object(home, "step", all_at_once), patch.object(Step, "settle", late):
+    with patch.object(gathering, "step", all_at_once), patch.object(Step, "settle", late):
         yield
         inputs_of_step[0] = 0
 

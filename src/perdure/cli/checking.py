@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as json_
 import sys
 from collections.abc import Callable
@@ -66,6 +65,8 @@ def check(
             print_faults(file, read.checked.faults, say=print)
             print(_verdict(file, read))
     if save and worst == exits.SUCCEEDED:
+        import asyncio  # here, since only this option waits for anything
+
         asyncio.run(_save(sound, store))
     if picture and sound:
         _draw(sound[0], picture)

@@ -13,10 +13,10 @@ from typing import Any
 
 from perdure.definition.canonical import digest_of_kept
 from perdure.definition.checks import ALL_CHECKS
+from perdure.definition.checks.shape import check_model
 from perdure.definition.checks.subject import Subject
 from perdure.definition.compile import plan_of
 from perdure.definition.faults import fault
-from perdure.definition.parse import parse
 from perdure.definition.plan import Plan
 from perdure.definition.positions import NOWHERE, Positions
 from perdure.definition.spec import Catalog
@@ -44,6 +44,8 @@ class Checked:
 
 def read_definition(text: str | bytes, *, source: str = "", catalog: Catalog) -> Checked:
     """Read a definition (YAML or JSON), check it and compile it. Never raises for what the text holds."""
+    from perdure.definition.parse import parse  # here, since who goes on with what is saved reads no text
+
     with _collector_resting(len(text) > _LARGE):
         parsed = parse(text, source=source)
         if not parsed.complete:
@@ -64,14 +66,17 @@ def _collector_resting(is_large: bool) -> Iterator[None]:
             gc.enable()
 
 
-def check_document(document: Any, catalog: Catalog, positions: Positions | None = None) -> Checked:
-    """Check and compile a document that is already parsed. It is copied into its kept form (1.0 becomes 1)."""
+def check_document(document: Any, catalog: Catalog, positions: Positions | None = None, *, saved_as: bytes = b"") -> Checked:
+    """Check and compile a document that is already parsed. It is copied into its kept form (1.0 becomes 1).
+
+    `saved_as`: as for `compile_plan`.
+    """
     with _collector_resting(_has_many_nodes(document)):
         copy, problems = kept(document)
         faults = [fault(problem.code, path, problem.message) for path, problem in problems]
         if any(problem.code.startswith("document.") for _, problem in problems):
             return Checked({}, faults)
-        return _checked(copy, catalog, positions or NOWHERE, faults)
+        return _checked(copy, catalog, positions or NOWHERE, faults, saved_as)
 
 
 def _has_many_nodes(document: Any) -> bool:
@@ -79,15 +84,19 @@ def _has_many_nodes(document: Any) -> bool:
     return isinstance(nodes, dict) and len(nodes) > _MANY
 
 
-def compile_plan(document: Any, catalog: Catalog) -> Plan:
-    """The plan of a document. Raises DefinitionRefused with all its faults."""
-    checked = check_document(document, catalog)
+def compile_plan(document: Any, catalog: Catalog, *, saved_as: bytes = b"") -> Plan:
+    """The plan of a document. Raises DefinitionRefused with all its faults.
+
+    `saved_as`: the digest under which it was saved. A document that still has it was judged by the model then, and is not again
+    (decision 0020): what remains depends on the node types that are here now.
+    """
+    checked = check_document(document, catalog, saved_as=saved_as)
     if checked.plan is None:
         raise DefinitionRefused(checked.faults)
     return checked.plan
 
 
-def _checked(document: Any, catalog: Catalog, positions: Positions, faults: list[Fault]) -> Checked:
+def _checked(document: Any, catalog: Catalog, positions: Positions, faults: list[Fault], saved_as: bytes = b"") -> Checked:
     if not isinstance(document, dict):
         message = f"Expected a mapping with `perdure`, `name` and `nodes`, but the document is {_what(document)}."
         return Checked({}, [*faults, fault("document.type", (), message, place=positions.value(()))])
@@ -96,12 +105,14 @@ def _checked(document: Any, catalog: Catalog, positions: Positions, faults: list
         message = f"Expected at most {NODES_MAX:,} nodes, but there are {subject.nodes_count:,}."
         subject.find("document.too_many_nodes", ("nodes",), message)
         return Checked(document, [*faults, *subject.faults])
+    digest = digest_of_kept(document)
     for check in ALL_CHECKS:
+        if check is check_model and digest == saved_as:
+            continue
         check(subject)
         if subject.stopped:
             break
     found = sorted([*faults, *subject.faults], key=lambda each: (each.line or 1 << 30, each.column))
-    digest = digest_of_kept(document)
     if any(each.severity == "error" for each in found):
         return Checked(document, found, None, digest)
     return Checked(document, found, plan_of(subject, digest), digest)

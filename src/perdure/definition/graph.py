@@ -9,7 +9,6 @@ from typing import Any, Literal
 from perdure.definition.fields import Role, one_or_list
 from perdure.definition.nodes import CLOSED
 from perdure.definition.positions import Path
-from perdure.definition.scope import SHARED_KEYS
 from perdure.definition.spec import Catalog, NodeSpec
 
 ScopeKind = Literal["workflow", "body", "loop", "branch", "catch", "finally", "compensate"]
@@ -158,10 +157,9 @@ def roles(node_type: str) -> Mapping[str, Role]:
 
 
 def _roles_of(node_type: str) -> dict[str, Role]:
-    model = CLOSED[node_type]
     found: dict[str, Role] = {}
-    for name, info in model.model_fields.items():
-        if name == "type" or (name in SHARED_KEYS and name not in model.__annotations__):
+    for name, info in CLOSED[node_type].model_fields.items():
+        if name == "type":
             continue
         marks = [mark for mark in info.metadata if isinstance(mark, Role)]
         found[info.alias or name] = marks[-1] if marks else Role("fixed")

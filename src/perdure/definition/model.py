@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, create_model
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model
 
 from perdure.definition.fields import (
     Condition,
@@ -30,8 +30,8 @@ from perdure.definition.fields import (
     one_or_list,
     shown,
 )
-from perdure.definition.nodes import CLOSED, AnyNode
-from perdure.definition.scope import SHARED_KEYS, TAG, Variables
+from perdure.definition.nodes import CLOSED, Own
+from perdure.definition.scope import TAG, Variables
 from perdure.definition.values import Problem
 
 CRON_ALIASES = {
@@ -252,12 +252,12 @@ class Workflow(Strict):
     settings: Settings = absent()
     triggers: list[AnyTrigger] = Field(default_factory=list)
     vars: Variables = Field(default_factory=dict)
-    nodes: dict[str, AnyNode]
+    nodes: dict[str, Any]  # as in `Scope`
     output: Value = None
     ui: Ui = Field(default_factory=dict)
 
 
-def closed_types() -> dict[str, type[BaseModel]]:
+def closed_types() -> dict[str, type[Own]]:
     """The models of the closed set of node types, by type; every other type is work from the catalogue."""
     return dict(CLOSED)
 
@@ -265,14 +265,14 @@ def closed_types() -> dict[str, type[BaseModel]]:
 def own_keys(node_type: str) -> tuple[str, ...]:
     """The keys that belong to one closed type, as the document spells them, in declaration order."""
     fields = CLOSED[node_type].model_fields
-    return tuple(field.alias or name for name, field in fields.items() if name != "type" and _is_own(node_type, name))
+    return tuple(field.alias or name for name, field in fields.items() if name != "type")
 
 
 def keys_schema(node_type: str) -> dict[str, Any]:
     """JSON Schema (type object) of a closed type's own keys, without those that every node has; scopes are plain objects."""
     own: dict[str, Any] = {}
     for name, field in CLOSED[node_type].model_fields.items():
-        if name != "type" and _is_own(node_type, name):
+        if name != "type":
             marks = [mark.name for mark in field.metadata if isinstance(mark, Role)]
             own[name] = (_PLAIN_SCOPES.get(marks[-1] if marks else "", field.rebuild_annotation()), field)
     model = create_model(f"{CLOSED[node_type].__name__}Keys", __base__=Strict, **own)
@@ -280,8 +280,3 @@ def keys_schema(node_type: str) -> dict[str, Any]:
 
 
 _PLAIN_SCOPES: dict[str, Any] = {"scope": dict[str, Any], "branches": dict[str, Any], "catch": list[dict[str, Any]]}
-
-
-def _is_own(node_type: str, name: str) -> bool:
-    """Whether a type declares a key itself; `try` and `human` give a shared one a meaning of their own."""
-    return name not in SHARED_KEYS or name in CLOSED[node_type].__annotations__

@@ -1,15 +1,16 @@
-"""All node types of the format as one closed union; any other type is work, from the catalogue.
+"""The closed set of node types, each with the keys that are its own; any other type is work, from the catalogue.
 
 A key's role (template, condition, option, scope) is part of its type, so checker and compiler read it here and nowhere else.
+What every node may say besides is `Shared`. A node is judged by both, each apart: a model of both for each of the types would
+take a second to build, and most workflows use five of them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field
 
-from perdure.definition import scope as _scope
 from perdure.definition.fields import (
     Codes,
     Collect,
@@ -31,7 +32,7 @@ from perdure.definition.fields import (
     absent,
     one_or_list,
 )
-from perdure.definition.scope import TAG, Body, Scope, Shared
+from perdure.definition.scope import Body, Scope
 
 _NEED = "How many must succeed: `all`, `any`, a number, a percentage, or a condition over `join`."
 _COUNT = "What counts: `success`, or `finished`, which counts failed ones too."
@@ -40,15 +41,19 @@ _ITEMS = "A list, or an object, whose items are `{key, value}`."
 _IN_FLIGHT = "What a `break` does to the other iterations under way."
 
 
+class Own(Strict):
+    """What a node of one type may say: `type`, and its own keys. One that `Shared` has too means something of its own."""
+
+
 # -- branches -------------------------------------------------------------------------------------------------------------
-class ConditionNode(Shared):
+class ConditionNode(Own):
     """Chooses between its ports `true` and `false`."""
 
     type: Literal["condition"]
     if_: Condition = Field(alias="if", description="True leaves by `true`, false by `false`; anything else fails.")
 
 
-class SwitchNode(Shared):
+class SwitchNode(Own):
     """Chooses by named conditions; each case is a port, `default` is the rest."""
 
     type: Literal["switch"]
@@ -63,7 +68,7 @@ class SwitchNode(Shared):
     )
 
 
-class ParallelNode(Shared):
+class ParallelNode(Own):
     """Runs named branches at the same time and joins them."""
 
     type: Literal["parallel"]
@@ -75,7 +80,7 @@ class ParallelNode(Shared):
     on_failure: OnFailure = Field("cancel_siblings", description="What a failed branch does to the others.")
 
 
-class JoinNode(Shared):
+class JoinNode(Own):
     """Waits for a quorum of its incoming edges."""
 
     type: Literal["join"]
@@ -92,7 +97,7 @@ class Carry(Strict):
     next: Annotated[Any, Role("value", "after")]
 
 
-class Repeating(Shared):
+class Repeating(Own):
     """What all loops share."""
 
     index: Name = Field("index", description="The name under which an iteration sees its number.")
@@ -149,14 +154,14 @@ class RepeatNode(Repeating):
     in_flight: Annotated[Literal["cancel", "drain"], Role("fixed")] = Field("cancel", description=_IN_FLIGHT)
 
 
-class BreakNode(Shared):
+class BreakNode(Own):
     """Ends the enclosing loop, or the named one."""
 
     type: Literal["break"]
     loop: Name = absent(description="Which loop it ends. Left out: the nearest.")
 
 
-class ContinueNode(Shared):
+class ContinueNode(Own):
     """Ends this iteration of the enclosing loop, or of the named one."""
 
     type: Literal["continue"]
@@ -164,7 +169,7 @@ class ContinueNode(Shared):
 
 
 # -- leaving --------------------------------------------------------------------------------------------------------------
-class ReturnNode(Shared):
+class ReturnNode(Own):
     """Ends the workflow, or the nearest scope, with success and a value."""
 
     type: Literal["return"]
@@ -174,19 +179,19 @@ class ReturnNode(Shared):
     )
 
 
-class ExitNode(Shared):
+class ExitNode(Own):
     """Ends the nearest scope with success and a value."""
 
     type: Literal["exit"]
     value: Value = Field(None, description="The output of the scope.")
 
 
-class FailNode(Shared):
+class FailNode(Own):
     """Fails, with a code that handlers can match."""
 
     type: Literal["fail"]
-    code: Value = Field(description="A dotted word that handlers can match.")
     title: Value = Field("", description="What went wrong, in a sentence.")
+    code: Value = Field(description="A dotted word that handlers can match.")
     detail: Value = Field("", description="More about this time.")
     category: Annotated[Literal["business", "technical", "timeout", "cancelled", "validation"], Role("fixed")] = Field(
         "business", description="The kind of failure, which handlers and retries can match."
@@ -204,28 +209,28 @@ class Catch(Strict):
     body: Scope
 
 
-class TryNode(Shared):
+class TryNode(Own):
     """Runs a body; handles its errors; always runs `finally`."""
 
     type: Literal["try"]
-    body: Body = Field(description="The graph that may fail.")
-    catch: Annotated[list[Catch], Role("catch"), BeforeValidator(one_or_list)] = Field(  # type: ignore[assignment]  # handlers, not ports
+    catch: Annotated[list[Catch], Role("catch"), BeforeValidator(one_or_list)] = Field(
         default_factory=list, description="Handlers, of which the first that matches runs: `on` (codes), `when`, `as`, `body`."
     )
+    body: Body = Field(description="The graph that may fail.")
     finally_: Body = absent(alias="finally", description="The graph that runs at the end, whatever happened.")
     cleanup: Duration = Field(
         None, description="How long cleaning up may take after the time of the `try` is over. Left out: `settings.cleanup`."
     )
 
 
-class RollbackNode(Shared):
+class RollbackNode(Own):
     """Runs the compensations registered in a node or container, last first."""
 
     type: Literal["rollback"]
     of: Name = absent(description="The node or container to undo. Left out: the body of the `try` around.")
 
 
-class SubworkflowNode(Shared):
+class SubworkflowNode(Own):
     """Runs another workflow, and waits for it unless told otherwise."""
 
     type: Literal["subworkflow"]
@@ -244,7 +249,7 @@ class SubworkflowNode(Shared):
     priority: Priority = absent(description="Its priority. Left out: that of this execution.")
 
 
-class CancelNode(Shared):
+class CancelNode(Own):
     """Withdraws another node or container of an enclosing scope."""
 
     type: Literal["cancel"]
@@ -258,14 +263,14 @@ class CancelNode(Shared):
 ItemValue = Annotated[Any, Role("value", "item")]
 
 
-class TransformNode(Shared):
+class TransformNode(Own):
     """Gives a new value."""
 
     type: Literal["transform"]
     to: Value = Field(description="The value.")
 
 
-class MapNode(Shared):
+class MapNode(Own):
     """Gives a new value for each item."""
 
     type: Literal["map"]
@@ -273,7 +278,7 @@ class MapNode(Shared):
     to: ItemValue = Field(description="The value for an item.")
 
 
-class FilterNode(Shared):
+class FilterNode(Own):
     """Keeps the items for which a condition holds."""
 
     type: Literal["filter"]
@@ -281,7 +286,7 @@ class FilterNode(Shared):
     where: Annotated[Condition, Role("condition", "item")] = Field(description="Whether an item is kept.")
 
 
-class ReduceNode(Shared):
+class ReduceNode(Own):
     """Folds the items into one value."""
 
     type: Literal["reduce"]
@@ -290,7 +295,7 @@ class ReduceNode(Shared):
     next: Annotated[Any, Role("value", "fold")] = Field(description="The value after an item.")
 
 
-class SortNode(Shared):
+class SortNode(Own):
     """Orders the items by a value."""
 
     type: Literal["sort"]
@@ -299,7 +304,7 @@ class SortNode(Shared):
     descending: Annotated[bool, Role("fixed")] = Field(False, description="Whether the greatest comes first.")
 
 
-class GroupNode(Shared):
+class GroupNode(Own):
     """Groups the items by a value."""
 
     type: Literal["group"]
@@ -307,7 +312,7 @@ class GroupNode(Shared):
     by: ItemValue = Field(description="The key of the group that an item belongs to.")
 
 
-class MergeNode(Shared):
+class MergeNode(Own):
     """Brings several values together."""
 
     type: Literal["merge"]
@@ -317,7 +322,7 @@ class MergeNode(Shared):
     )
 
 
-class SplitNode(Shared):
+class SplitNode(Own):
     """Cuts a list into pieces of a size, or into a number of parts."""
 
     type: Literal["split"]
@@ -326,7 +331,7 @@ class SplitNode(Shared):
     parts: Positive = Field(None, description="How many pieces there are.")
 
 
-class ValidateNode(Shared):
+class ValidateNode(Own):
     """Checks a value against a JSON Schema."""
 
     type: Literal["validate"]
@@ -334,7 +339,7 @@ class ValidateNode(Shared):
     schema_: Schema = Field(alias="schema", description="What it must fit, as JSON Schema.")
 
 
-class SetVariableNode(Shared):
+class SetVariableNode(Own):
     """Writes variables."""
 
     type: Literal["set_variable"]
@@ -346,14 +351,14 @@ class SetVariableNode(Shared):
     )
 
 
-class GetVariableNode(Shared):
+class GetVariableNode(Own):
     """Gives a variable's value."""
 
     type: Literal["get_variable"]
     name: Name = Field(description="Which variable.")
 
 
-class LogNode(Shared):
+class LogNode(Own):
     """Writes a line to the execution's log."""
 
     type: Literal["log"]
@@ -364,7 +369,7 @@ class LogNode(Shared):
     data: Value = Field(None, description="Any value beside the message.")
 
 
-class EmitNode(Shared):
+class EmitNode(Own):
     """Puts an event into the event log."""
 
     type: Literal["emit"]
@@ -374,21 +379,21 @@ class EmitNode(Shared):
 
 
 # -- waiting --------------------------------------------------------------------------------------------------------------
-class DelayNode(Shared):
+class DelayNode(Own):
     """Waits for a while."""
 
     type: Literal["delay"]
     for_: Duration = Field(alias="for", description="How long.")
 
 
-class WaitUntilNode(Shared):
+class WaitUntilNode(Own):
     """Waits until a time."""
 
     type: Literal["wait_until"]
     time: Value = Field(description="The moment, with its offset: `2026-12-24T18:00:00+01:00`.")
 
 
-class WaitForConditionNode(Shared):
+class WaitForConditionNode(Own):
     """Waits until a condition holds."""
 
     type: Literal["wait_for_condition"]
@@ -398,7 +403,7 @@ class WaitForConditionNode(Shared):
     every: Duration = Field(None, description="Judge it also in this interval.")
 
 
-class WaitForSignalNode(Shared):
+class WaitForSignalNode(Own):
     """Waits for a signal."""
 
     type: Literal["wait_for_signal"]
@@ -407,7 +412,7 @@ class WaitForSignalNode(Shared):
     buffer: Annotated[bool, Role("fixed")] = Field(True, description="Whether a signal that came before is taken.")
 
 
-class WaitForEventNode(Shared):
+class WaitForEventNode(Own):
     """Waits for an event of the event log."""
 
     type: Literal["wait_for_event"]
@@ -418,13 +423,13 @@ class WaitForEventNode(Shared):
     )
 
 
-class HumanNode(Shared):
+class HumanNode(Own):
     """Asks people: to approve, to choose, to fill a form."""
 
     type: Literal["human"]
+    title: Value = ""
     form: Value = None
     kind: Annotated[Literal["approve", "choose", "form"] | None, Role("fixed")] = None
-    title: Value = ""
     description: Value = None
     assign: Value = None
     policy: Value = "any"
@@ -442,14 +447,14 @@ class HumanNode(Shared):
     due: Value = None
 
 
-class WorkNode(Shared):
+class WorkNode(Own):
     """Work from the catalogue: `http`, `python`, `notify`, `sql`, or a node of your own; its parameters stand under `with`."""
 
     type: str
     with_: Any = Field(None, alias="with")
 
 
-CLOSED: dict[str, type[Shared]] = {
+CLOSED: dict[str, type[Own]] = {
     get_args(model.model_fields["type"].annotation)[0]: model
     for model in (
         ConditionNode, SwitchNode, ParallelNode, JoinNode, LoopNode, WhileNode, RepeatNode, BreakNode, ContinueNode,
@@ -459,27 +464,3 @@ CLOSED: dict[str, type[Shared]] = {
         DelayNode, WaitUntilNode, WaitForConditionNode, WaitForSignalNode, WaitForEventNode, HumanNode,
     )
 }  # fmt: skip
-
-
-def _node_tag(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else None
-    return TAG + (kind if isinstance(kind, str) and kind in CLOSED else "work")
-
-
-def _union() -> Any:
-    members = [Annotated[model, Tag(TAG + name)] for name, model in CLOSED.items()]
-    union: Any = Annotated[WorkNode, Tag(TAG + "work")]
-    for member in members:
-        union = union | member
-    return Annotated[union, Discriminator(_node_tag)]
-
-
-if TYPE_CHECKING:
-    AnyNode = Any
-else:
-    AnyNode = _union()
-"""Any node; the model calls it `Node`."""
-
-# Scopes hold nodes and nodes hold scopes: the name that `scope.py` left open is filled in here, and every model finds it when
-# it is built, on first use. Building each of them here would build the whole union once for each type, which takes a second.
-_scope.Node = AnyNode

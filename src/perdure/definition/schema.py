@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import create_model
+
 from perdure.definition.model import Workflow
-from perdure.definition.nodes import CLOSED
+from perdure.definition.nodes import CLOSED, Own, WorkNode
+from perdure.definition.scope import Shared
 from perdure.definition.spec import Catalog, NodeSpec
 
 SCHEMA_FILE = "perdure-1.schema.json"
@@ -15,7 +18,7 @@ SCHEMA_FILE = "perdure-1.schema.json"
 def definition_schema(catalog: Catalog) -> dict[str, Any]:
     """JSON Schema (2020-12) of a definition whose work comes from `catalog`."""
     schema = Workflow.model_json_schema(by_alias=True)
-    definitions = schema["$defs"]
+    definitions = schema["$defs"] = dict(sorted({**schema["$defs"], **_definitions_of_nodes()}.items()))
     closed = {model.__name__: name for name, model in CLOSED.items()}
     for title, name in closed.items():
         if name in catalog and catalog[name].summary:
@@ -37,6 +40,17 @@ def definition_schema(catalog: Catalog) -> dict[str, Any]:
         nodes["additionalProperties"] = {"$ref": "#/$defs/Node"}
         nodes["propertyNames"] = {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,62}$"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:perdure:{SCHEMA_FILE}", **schema}
+
+
+def _definitions_of_nodes() -> dict[str, Any]:
+    """All that a node of each type may say, what every node may and what is its own, with what these refer to."""
+    models: tuple[type[Own], ...] = (*CLOSED.values(), WorkNode)
+    found: dict[str, Any] = {}
+    for own in models:
+        whole = create_model(own.__name__, __base__=(own, Shared), __doc__=own.__doc__)
+        schema = whole.model_json_schema(by_alias=True)
+        found |= {**schema.pop("$defs", {}), own.__name__: schema}
+    return found
 
 
 def _when(definition: dict[str, Any], name: str) -> dict[str, Any]:

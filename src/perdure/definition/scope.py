@@ -5,7 +5,7 @@ A key's role (template, condition, option, scope) is part of its type, so checke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
@@ -23,9 +23,6 @@ from perdure.definition.fields import (
     absent,
     one_or_list,
 )
-
-if TYPE_CHECKING:
-    Node = Any  # the union of `nodes.py`, which needs what stands here; it is filled in there
 
 TAG = "\0"
 """Opens the tags of unions inside the places of the model's errors: no key can hold it, so places translate back."""
@@ -107,7 +104,7 @@ Variables = dict[str, Variable]
 class Scope(Strict):
     """A graph of nodes inside a container."""
 
-    nodes: dict[str, Node] = Field(default_factory=dict)
+    nodes: dict[str, Any] = Field(default_factory=dict)  # judged one by one, each by what its type may say
     vars: Variables = Field(default_factory=dict)
     on_failure: OnFailure = "cancel_siblings"
     output: Value = None
@@ -156,6 +153,3 @@ class Shared(Strict):
         "fail", description="When a wait times out: go on by `out`, fail, or go on by `timeout`."
     )
     ui: Ui = Field(default_factory=dict, description="Positions and notes; no part of the digest.")
-
-
-SHARED_KEYS = frozenset(Shared.model_fields)

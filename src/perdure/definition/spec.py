@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -48,16 +48,28 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalog(Mapping[str, NodeSpec]):
-    """All node types that a definition may name, by name, in alphabetical order."""
+    """All node types that a definition may name, by name, in alphabetical order.
 
-    def __init__(self, specs: Mapping[str, NodeSpec]) -> None:
-        self._specs = dict(sorted(specs.items()))
+    `look_up` gives the SPEC of a name that `specs` does not hold but `further` has: it is asked once, when the SPEC is needed.
+    """
+
+    def __init__(
+        self, specs: Mapping[str, NodeSpec], further: Iterable[str] = (), look_up: Callable[[str], NodeSpec] | None = None
+    ) -> None:
+        self._specs = dict(specs)
+        self._names = dict.fromkeys(sorted({*specs, *further}))
+        self._look_up = look_up
 
     def __getitem__(self, name: str) -> NodeSpec:
+        if name not in self._specs and name in self._names and self._look_up is not None:
+            self._specs[name] = self._look_up(name)
         return self._specs[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._specs)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._specs)
+        return len(self._names)

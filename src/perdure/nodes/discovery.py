@@ -1,4 +1,7 @@
-"""Which node types there are: the built-in ones, those of installed packages, and those of files beside the workflows."""
+"""Which node types there are: the built-in ones, those of installed packages, and those of files beside the workflows.
+
+The built-in ones are known by name and loaded when they are asked for, so that a workflow waits only for what it uses.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import importlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,17 +25,39 @@ from perdure.nodes.work import Work
 ENTRY_POINTS = "perdure.nodes"
 FILE_NAME = "nodes.py"  # the file beside a definition that is taken without being named
 OURS = "Perdure itself"
-BUILT_IN = ("http", "notify", "python")  # modules of this package, each with WORK
+BUILT_IN = ("http", "notify", "python")  # modules of this package, each with WORK, named as the node type
 
 
-def discover(files: Iterable[str | Path] = (), *, reserved: Collection[str] = ()) -> dict[str, Work]:
-    """All node types by name, in alphabetical order. `files`: files of nodes; `reserved`: names of the closed set.
+class Works(Mapping[str, Work]):
+    """Node types by name, in alphabetical order; a built-in one is loaded when it is asked for."""
+
+    def __init__(self, brought: Mapping[str, Work]) -> None:
+        self._loaded = dict(brought)
+        self._names = dict.fromkeys(sorted((*BUILT_IN, *brought)))
+
+    def __getitem__(self, name: str) -> Work:
+        if name not in self._loaded and name in BUILT_IN:
+            self._loaded[name] = importlib.import_module(f"perdure.nodes.{name}").WORK
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def discover(files: Iterable[str | Path] = (), *, reserved: Collection[str] = ()) -> Works:
+    """All node types. `files`: files of nodes; `reserved`: names of the closed set.
 
     Raises Refused: `nodes.file` for a file that cannot be loaded (with its line), `nodes.package` for an installed package,
     `nodes.duplicate` for a name given twice, `nodes.reserved` for the name of a built-in or reserved node type.
     """
-    works = {work.spec.name: work for work in built_in()}
-    taken = dict.fromkeys((*works, *reserved), OURS)
+    works: dict[str, Work] = {}
+    taken = dict.fromkeys((*BUILT_IN, *reserved), OURS)
     for origin, found in [*_packages(), *((str(path), from_file(path)) for path in _once(files))]:
         for work in found:
             name = work.spec.name
@@ -40,18 +65,13 @@ def discover(files: Iterable[str | Path] = (), *, reserved: Collection[str] = ()
                 raise _refused_name(name, origin, taken[name])
             taken[name] = origin
             works[name] = work
-    return dict(sorted(works.items()))
+    return Works(works)
 
 
 def file_beside(definition: str | Path) -> Path | None:
     """The `nodes.py` next to a definition file, if there is one."""
     path = Path(definition).resolve().parent / FILE_NAME
     return path if path.is_file() else None
-
-
-def built_in() -> list[Work]:
-    """The node types that come with Perdure."""
-    return [importlib.import_module(f"perdure.nodes.{name}").WORK for name in BUILT_IN]
 
 
 def from_file(path: str | Path) -> list[Work]:

@@ -29,7 +29,7 @@ class Read:
     """A definition file as read: what the checker found, the node types it may use, and where it came from."""
 
     checked: Checked
-    works: dict[str, Work]
+    works: Mapping[str, Work]
     origin: str
 
     @property
@@ -97,7 +97,7 @@ async def save(store: Store, plans: Plans, clock: Clock, read: Read, *, tenant: 
             )
         )
     elif saved.document != document:
-        plan = compile_plan(restore(saved.document), catalog_of(read.works))
+        plan = compile_plan(restore(saved.document), catalog_of(read.works), saved_as=digest)
     return plans.keep(plan, read.works)
 
 
@@ -157,7 +157,7 @@ async def plan_to_read(store: Store, digest: bytes, *, tenant: str = TENANT) -> 
     document = restore(saved.document)
     lock = json.loads(saved.lock)
     strangers = {name: _stand_in(name, version, document) for name, version in lock.items() if name not in SPECS}
-    return compile_plan(document, Catalog({**SPECS, **strangers}))
+    return compile_plan(document, Catalog({**SPECS, **strangers}), saved_as=digest)
 
 
 def _stand_in(name: str, version: int, document: Any) -> NodeSpec:

@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from perdure.engine.events import AnyInput
-from perdure.engine.machine import Stepped
 from perdure.ids import ExecutionId
-from perdure.runtime.hot import Hot
 from perdure.store.contract import FIRST_FINAL, Batch, Row, Store, Turn
 
 MESSAGES_MAX = 10_000
 Fate = Literal["written", "undone", "lost"]
 """`written`: what is in memory is on disk; `undone`: the turn may be made again; `lost`: somebody else has it now."""
-
-
-Taken = tuple[Hot, Stepped, list[tuple[AnyInput, int]]]
-"""An execution, how it was stepped, and what it was given, with inbox positions."""
 
 
 async def fates(store: Store, batch: Batch, worker: str) -> dict[ExecutionId, Fate]:

@@ -16,27 +16,27 @@ import msgspec
 
 from perdure.clock import Clock
 from perdure.engine import events
-from perdure.engine.codec import FOLD, LEVEL, decode_value, encode_row, encode_snapshot, handle_digest
+from perdure.engine.codec import LEVEL, decode_value, handle_digest
 from perdure.engine.commands import Evaluate, Run, Stop
 from perdure.engine.events import AnyFact, AnyInput
 from perdure.engine.execution import Execution
-from perdure.engine.inputs import in_order
-from perdure.engine.machine import Stepped, step
+from perdure.engine.machine import Stepped
 from perdure.errors import PerdureError, Refused, StoreBusy, StoreDamaged, StoreError
 from perdure.ids import ExecutionId, id_text
 from perdure.runtime.alarms import Alarms
 from perdure.runtime.arrivals import Arrivals
 from perdure.runtime.attempts import Attempts, Ended
-from perdure.runtime.doubts import Taken, fates, left_with, still_waiting
+from perdure.runtime.doubts import fates, left_with, still_waiting
 from perdure.runtime.errands import Errands
-from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, Outcome, carry_subscriptions, refuse, settle, status_number, tell_start
+from perdure.runtime.gathering import Gathering, SteppedHot
+from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start
 from perdure.runtime.lacking import Lacking
 from perdure.runtime.loading import definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
 from perdure.runtime.plans import Loaded, Plans
 from perdure.runtime.resident import Resident
 from perdure.settings import Settings
-from perdure.store.contract import Batch, Blob, Committed, ExecutionsRefused, Message, Row, Snapshot, Start, Store, Turn
+from perdure.store.contract import Batch, Blob, Committed, ExecutionsRefused, Message, Row, Start, Store
 
 log = logging.getLogger("perdure.home")
 
@@ -237,20 +237,18 @@ class Home:
     async def _turn(self) -> None:
         """Step every execution that something arrived for, commit, carry out."""
         dirty, self._dirty = self._dirty, {}
-        batch = Batch()
-        stepped: list[Taken] = []
-        size = 0
+        turn = Gathering(clock=self._clock, settings=self._settings, adopts=self._adopts, keep=self._keep)
         for id_, hot in dirty.items():
-            if size > self._settings.commit_bytes_max or self._hot.get(id_) is not hot:
-                if self._hot.get(id_) is hot:
-                    self._touch(hot)
+            if self._hot.get(id_) is not hot:
                 continue
-            taking = hot.inputs
-            hot.inputs = []
+            if turn.is_full():
+                self._touch(hot)
+                continue
             try:
-                size += self._step(hot, taking, batch, stepped)
+                turn.step(hot)
             except Exception as error:  # noqa: BLE001 - a fault of ours in one execution must not stop the others
                 self._quarantine(hot, error)
+        batch, stepped = turn.batch, turn.stepped
         if not stepped:
             return
         try:
@@ -278,62 +276,6 @@ class Home:
             else:
                 self._arrivals.taken_in(position for _, position in taking[: len(done.taken)] if position)
                 self._committed(hot, done)
-
-    def _step(self, hot: Hot, taking: list[tuple[AnyInput, int]], batch: Batch, stepped: list[Any]) -> int:
-        execution = hot.execution
-        inputs = [given for given, _ in taking]
-        if len(taking) > 1:
-            position_of = {id(given): position for given, position in taking}
-            inputs = in_order(inputs)
-            taking = [(given, position_of[id(given)]) for given in inputs]
-        at = max(execution.at, self._clock.now())
-        for given in inputs:
-            if type(given) is events.Due and given.due > at:
-                at = given.due
-        first = execution.seq + 1
-        done = step(execution, hot.index, inputs, at, facts_max=self._settings.step_facts_max)
-        taken = len(done.taken)
-        if taken < len(taking):
-            hot.inputs[:0] = taking[taken:]
-        consumed = tuple([position for _, position in taking[:taken] if position])
-        hot.carried = ()
-        stepped.append((hot, done, taking))
-        due = hot.index.next_due(execution) if done.at_rest else None
-        release = hot.leaving = self._may_leave(hot, done, due, at)
-        if not done.facts and not consumed and not release:
-            return 0
-        body = encode_row(done.taken, done.facts, not done.at_rest) if done.facts else b""
-        turn = Turn(
-            execution=hot.id, epoch=hot.epoch, first_seq=first, count=len(done.facts), at=at, level=LEVEL, body=body,
-            status=status_number(execution, hot.index), consumed=consumed, release=release,
-            wake=due if release and not execution.ended else None,
-        )  # fmt: skip
-        for fact in done.facts:
-            follow = CARRIED_BY_COMMIT.get(type(fact))
-            if follow is not None:
-                follow(hot, fact, at, batch)
-        carry_subscriptions(hot, batch)
-        if hot.start is not None:
-            batch.starts.append(hot.start)
-            batch.messages.extend(hot.enclosed)
-        batch.turns.append(turn)
-        if done.blobs:
-            self._keep(hot, done.blobs)
-        hot.carried = tuple(hot.blobs)
-        if hot.blobs:
-            batch.blobs.extend(Blob(tenant=hot.tenant, digest=digest, body=blob) for digest, blob in hot.blobs.items())
-        if not execution.ended and execution.seq - hot.snapshot_seq >= self._settings.snapshot_facts and done.at_rest:
-            hot.snapshot_seq = execution.seq
-            batch.snapshots.append(Snapshot(execution=hot.id, seq=execution.seq, fold=FOLD, body=encode_snapshot(execution)))
-        return len(body)
-
-    def _may_leave(self, hot: Hot, done: Stepped, due: int | None, at: int) -> bool:
-        """Ended, or only waiting for long enough: then it is a row with a wake time, not memory."""
-        if hot.execution.ended:
-            return True
-        if not done.at_rest or hot.inputs or hot.index.running or hot.errands or done.commands or not self._adopts:
-            return False
-        return due is None or due - at > self._settings.evict_after
 
     def _committed(self, hot: Hot, done: Stepped) -> None:
         """The step is durable: now it may be carried out, answered and shown."""
@@ -422,7 +364,9 @@ class Home:
 
     # -- when something goes wrong ------------------------------------------------------------------------------------
 
-    async def _commit_failed(self, stepped: list[Taken], batch: Batch, error: StoreError) -> tuple[Committed, list[Taken]]:
+    async def _commit_failed(
+        self, stepped: list[SteppedHot], batch: Batch, error: StoreError
+    ) -> tuple[Committed, list[SteppedHot]]:
         """What became of it, as far as it was written all the same. The others are folded again, and get their inputs again."""
         log.warning("commit of %d executions failed: %s (%s)", len(stepped), error.message, error.code)
         self._busy += 1

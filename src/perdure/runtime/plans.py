@@ -29,7 +29,7 @@ class Loaded:
     works: Mapping[str, Work]
 
 
-def works_for(origin: str, files: tuple[str, ...] = ()) -> dict[str, Work]:
+def works_for(origin: str, files: tuple[str, ...] = ()) -> Mapping[str, Work]:
     """The node types for a definition that came from `origin`: built in, installed, beside the file, and in `files`."""
     beside = file_beside(origin) if origin else None
     return discover((*((beside,) if beside is not None else ()), *files), reserved=tuple(SPECS))
@@ -37,12 +37,12 @@ def works_for(origin: str, files: tuple[str, ...] = ()) -> dict[str, Work]:
 
 def catalog_of(works: Mapping[str, Work]) -> Catalog:
     """The catalogue that a definition is checked against: the closed set and this work."""
-    return Catalog({**SPECS, **{name: work.spec for name, work in works.items()}})
+    return Catalog(SPECS, works, lambda name: works[name].spec)
 
 
 def sources_of(plan: Plan, works: Mapping[str, Work]) -> dict[str, str]:
     """The module digests of the users' nodes that a plan may call (day-one 10)."""
-    return {name: work.spec.source for name, work in works.items() if work.spec.source and name in plan.lock}
+    return {name: works[name].spec.source for name in plan.lock if name in works and works[name].spec.source}
 
 
 def named_in(plan: Plan) -> list[str]:
@@ -70,14 +70,16 @@ async def pinned_for(store: Store, plan: Plan, tenant: str) -> dict[str, bytes]:
 class Plans:
     """Loads definitions from the store and keeps their plans."""
 
-    def __init__(self, store: Store, *, files: tuple[str, ...] = (), works: Callable[..., dict[str, Work]] = works_for) -> None:
+    def __init__(
+        self, store: Store, *, files: tuple[str, ...] = (), works: Callable[..., Mapping[str, Work]] = works_for
+    ) -> None:
         self._store = store
         self._files = files
         self._works = works
         self._loaded: OrderedDict[bytes, Loaded] = OrderedDict()
-        self._works_of: dict[str, dict[str, Work]] = {}
+        self._works_of: dict[str, Mapping[str, Work]] = {}
 
-    def works(self, origin: str) -> dict[str, Work]:
+    def works(self, origin: str) -> Mapping[str, Work]:
         """The node types for definitions from this place; looked up once."""
         key = str(Path(origin).resolve().parent) if origin else ""
         if key not in self._works_of:
@@ -111,7 +113,7 @@ class Plans:
                 f"The store has no definition {digest.hex()[:12]}.", remedy="Was the store copied without its definitions?"
             )
         works = self.works(saved.origin)
-        plan = compile_plan(restore(saved.document), catalog_of(works))
+        plan = compile_plan(restore(saved.document), catalog_of(works), saved_as=digest)
         if bytes.fromhex(plan.digest) != digest:
             raise Refused(
                 f"The definition {saved.name} does not have the digest it was saved under.",

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import psutil
 
 from perdure.clock import MICROSECONDS, SystemClock
 from perdure.errors import Failure
@@ -391,6 +390,8 @@ class _Guard:
 
 def _sweep(mark: str) -> None:
     """Kill whatever carries the mark in its environment, until nothing does."""
+    import psutil  # here, since most who run workflows never have a process to sweep up
+
     for _ in range(100):
         marked = []
         for process in psutil.process_iter():

@@ -14,10 +14,10 @@ import pytest
 
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId
-from perdure.store.contract import Batch
+from perdure.store.contract import TENANT, Batch
 from perdure.store.sqlite import SqliteStore, open_store
 from perdure.store.sqlite.access import FLUSH_SLOW, FLUSHES_JUDGED, PROBE_EVERY
-from perdure.testing.stores.samples import a_start, a_turn, an_id
+from perdure.testing.stores.samples import LEVEL, NOW, WORKER, a_blob, a_message, a_start, a_turn, an_event, an_id
 
 
 class Disk:
@@ -117,6 +117,31 @@ async def test_who_reads_waits_for_the_commit_and_the_loop_does_not(tmp_path: Pa
     assert committing.done()
     assert (await committing).fenced == frozenset()
     assert [name.startswith("perdure-commit") for name in disk.threads] == [True]
+    await store.close()
+
+
+@in_a_loop
+async def test_nobody_touches_the_database_meanwhile(tmp_path: Path, disk: Disk) -> None:
+    """Whatever is asked while the disk is waited for is answered after it; only the counters may be read at any time."""
+    store, execution = await opened(tmp_path, disk), an_id()
+    await store.register(WORKER, now=NOW, level=LEVEL)
+    committing = await held_up(store, disk, execution)
+    asked = [
+        asyncio.ensure_future(question)
+        for question in (
+            store.changed(), store.check(), store.workers(), store.rows(), store.journal(execution), store.snapshot(execution),
+            store.inbox(execution), store.arrived(WORKER), store.keyed(TENANT, "orders", "k"), store.definitions("orders"),
+            store.definition(b"d" * 32), store.blobs(TENANT, [b"d" * 32]), store.events(), store.holder(TENANT, "k"),
+            store.claim(WORKER, NOW, limit=1, level=LEVEL), store.send([a_message(execution)]), store.publish([an_event(None)]),
+            store.save_blobs([a_blob(b"x")]), store.acquire([]), store.leave(WORKER),
+        )
+    ]  # fmt: skip
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert store.usage().transactions > 0
+    assert not any(each.done() for each in asked)
+    disk.may_flush.set()
+    await asyncio.gather(committing, *asked)
     await store.close()
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
 from perdure.definition.checks.subject import Check, Subject, listed, near
 from perdure.definition.fields import is_expression, shown
 from perdure.definition.graph import RESERVED_PORTS, Node
 from perdure.definition.model import TRIGGERS, Limit, Rate, Route, Settings, StartAgain, Trigger, Workflow
-from perdure.definition.nodes import CLOSED, AnyNode, Carry, Catch, WorkNode
+from perdure.definition.nodes import CLOSED, Carry, Catch, Own, WorkNode
 from perdure.definition.positions import Path
-from perdure.definition.scope import TAG, Cache, CatchPort, Edge, Retry, Scope, VariableDeclaration
+from perdure.definition.scope import TAG, Cache, CatchPort, Edge, Retry, Scope, Shared, VariableDeclaration
 from perdure.definition.values import Problem
 from perdure.ids import NODE_ID, PATH_BYTES_MAX, PATH_DEPTH_MAX
-
-_NODE: TypeAdapter[Any] = TypeAdapter(AnyNode)
-# The workflow without its nodes, which are judged one by one: to build the union of all node types twice would cost 0.2 s.
-_HEAD: type[BaseModel] = create_model("Head", __base__=Workflow, nodes=(dict[str, Any], ...))
 
 RESERVED_KEYS = frozenset({"on", "each_arrival"})
 
@@ -69,16 +66,36 @@ def check_depth(subject: Subject) -> None:
 
 def check_model(subject: Subject) -> None:
     """Everything that the model refuses, in our words. Nodes go one by one, so that ten thousand are never held as objects."""
-    nodes = subject.document.get("nodes")
-    head = {**subject.document, "nodes": {}} if isinstance(nodes, dict) else subject.document
-    _validate(subject, _HEAD.model_validate, head, ())
-    for node_id, raw in nodes.items() if isinstance(nodes, dict) else ():
-        _validate(subject, _NODE.validate_python, raw, ("nodes", node_id))
+    _validate(subject, Workflow, subject.document, ())
+    for node in subject.nodes:
+        raw = node.scope.raw["nodes"][node.id]
+        own = _model_of(node.type)
+        if isinstance(raw, dict):
+            shared_keys = _shared_beside(own)
+            shared = {key: value for key, value in raw.items() if key in shared_keys}
+            _validate(subject, Shared, shared, node.path)
+            raw = {key: value for key, value in raw.items() if key not in shared_keys}
+        _validate(subject, own, raw, node.path)
 
 
-def _validate(subject: Subject, validate: Callable[[Any], Any], value: Any, path: Path) -> None:
+def _model_of(node_type: str) -> type[Own]:
+    return CLOSED.get(node_type, WorkNode)
+
+
+@cache
+def _shared_beside(own: type[Own]) -> frozenset[str]:
+    """The keys that nodes of a type share with all others."""
+    return frozenset(_keys_of(Shared)) - set(_keys_of(own))
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys of a model, as the document spells them."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _validate(subject: Subject, model: type[BaseModel], value: Any, path: Path) -> None:
     try:
-        validate(value)
+        model.model_validate(value)
     except ValidationError as refused:
         for error in refused.errors(include_url=False):
             _model_fault(subject, error, (*path, *error["loc"]))
@@ -137,12 +154,13 @@ def _where(document: Any, places: tuple[Any, ...]) -> tuple[Path, Any]:
 def _unknown_key(subject: Subject, path: Path) -> None:
     key = str(path[-1])
     holder = _holder(subject.document, path[:-1])
-    if key in RESERVED_KEYS and holder in (Scope, Workflow, WorkNode, *CLOSED.values()):
+    is_node = holder is not None and issubclass(holder, Own)
+    if key in RESERVED_KEYS and (is_node or holder in (Scope, Workflow)):
         subject.find("key.reserved", path, f"Expected another key: `{key}` is reserved for a later format.", at_key=True)
         return
-    known = [field.alias or name for name, field in holder.model_fields.items()] if holder else []
+    known = list(dict.fromkeys((*(_keys_of(Shared) if is_node else ()), *(_keys_of(holder) if holder else ()))))
     remedy = near(key, known)
-    if not remedy and key == "with" and holder in CLOSED.values():
+    if not remedy and key == "with" and is_node:
         remedy = "The keys of this type stand on the node itself, not under `with`."
     elif not remedy and key == "notes":
         remedy = "Notes stand under `ui`."
@@ -166,7 +184,7 @@ def _holder(document: Mapping[str, Any], path: Path) -> type[BaseModel] | None:
     for step in path:
         value = value[step]
     if len(names) > 1 and names[-2] == "nodes":
-        return CLOSED.get(str(value.get("type")), WorkNode)
+        return _model_of(str(value.get("type")))
     if len(names) > 1 and names[-2] == "branches":
         return Scope
     if len(names) > 1 and names[-2] == "vars":

@@ -101,7 +101,9 @@ class Database:
         self.transaction = _Transaction(self)
         self.transactions = 0
         self.statements = 0
+        self.rows = 0
         self.bytes = 0
+        self._changes_before = connection.total_changes()
         self.flush_seconds = 0.0  # that the last commit took to reach the disk
         # The tenants of hot executions, so that their rows can bear it without a look-up: dropped when they leave.
         self.tenants: dict[ExecutionId, str] = {}
@@ -111,7 +113,7 @@ class Database:
             self._configure(synchronous)
             self._migrate()
         self._changes_before = connection.total_changes()
-        self.transactions = self.statements = self.bytes = 0
+        self.transactions = self.statements = self.rows = self.bytes = 0
 
     # -- statements -----------------------------------------------------------------------------------------------------
     def all(self, sql: str, bindings: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
@@ -142,9 +144,10 @@ class Database:
         assert isinstance(value, int), f"Expected a number from {sql}, but got {value!r}."
         return value
 
-    def rows_written(self) -> int:
-        """Rows inserted, changed and deleted since the connection was opened here."""
-        return self.connection.total_changes() - self._changes_before
+    def count_transaction(self) -> None:
+        """One more was committed. Counted here, so that the counters may be read while the next one is under way."""
+        self.transactions += 1
+        self.rows = self.connection.total_changes() - self._changes_before
 
     def remember_tenant(self, execution: ExecutionId, tenant: str) -> None:
         """Keep the tenant of a hot execution at hand."""
@@ -280,7 +283,7 @@ class _Transaction:
             try:
                 self._execute("COMMIT")
                 self._database.flush_seconds = self._database.clock.monotonic() - began
-                self._database.transactions += 1
+                self._database.count_transaction()
                 return
             except BaseException:
                 self._roll_back()

@@ -263,17 +263,12 @@ class SqliteStore:
 
     # -- care -------------------------------------------------------------------------------------------------------------
     def usage(self) -> Usage:
-        with self._database.errors:
-            return Usage(
-                transactions=self._database.transactions,
-                statements=self._database.statements,
-                rows=self._database.rows_written(),
-                bytes=self._database.bytes,
-            )
+        counted = self._database
+        return Usage(transactions=counted.transactions, statements=counted.statements, rows=counted.rows, bytes=counted.bytes)
 
     async def check(self) -> list[str]:
         try:
-            with self._database.errors:
+            async with self._access:
                 findings = [str(sentence) for (sentence,) in self._database.all(SQL["integrity"]) if sentence != "ok"]
                 files = self._database.all(SQL["blob_files"])
         except StoreDamaged as damage:
