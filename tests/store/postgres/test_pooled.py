@@ -72,3 +72,4 @@ def test_a_store_that_does_not_know_of_the_pool_hears_of_it(pooler: Pooler) -> N
     """Without `pooled=true` the pool refuses it at once, and not in the midst of its work."""
     error = asyncio.run(raised(StoreError, open_store(pooler.plain_url)))
     assert "startup parameter" in error.message
+    assert "pooled=true" in error.remedy

@@ -26,19 +26,13 @@ class Bell:
         self._rang = True  # what came before one listened
         self._heard: asyncio.Event | None = None
         self._connection: asyncpg.Connection | None = None
-        self._opening = asyncio.Lock()
+        self._one_by_one = asyncio.Lock()
 
     async def changed(self) -> bool:
         """Whether it rang since this was last asked."""
         await self._listen()
-        if self._connection is not None and not self._rang:
-            try:
-                # What was told before this question was asked is heard before it is answered.
-                await self._connection.execute("SELECT 1", timeout=ANSWER_SECONDS)
-            except Exception as error:
-                if not is_lost(error):
-                    raise
-                self._lose()
+        async with self._one_by_one:
+            await self._hear()
         rang, self._rang = self._rang, self._database.address.pooled
         if self._heard is not None and not self._rang:
             self._heard.clear()
@@ -76,7 +70,7 @@ class Bell:
     async def _listen(self) -> None:
         if self._database.address.pooled or (self._connection is not None and not self._connection.is_closed()):
             return
-        async with self._opening:
+        async with self._one_by_one:
             if self._connection is not None and not self._connection.is_closed():
                 return
             self.note()  # while nobody listened it may have rung
@@ -89,6 +83,17 @@ class Bell:
                 return
             connection.add_termination_listener(lambda _connection: self.note())
             self._connection = connection
+
+    async def _hear(self) -> None:
+        """What was told before this question was asked is heard before it is answered."""
+        if self._connection is None or self._rang:
+            return
+        try:
+            await self._connection.execute("SELECT 1", timeout=ANSWER_SECONDS)
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            self._lose()
 
     def _on_ring(self, _connection: object, _pid: int, _channel: str, name: object) -> None:
         if name != self._name:

@@ -27,7 +27,6 @@ LOST = (
     asyncpg.CannotConnectNowError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.exceptions.TargetServerAttributeNotMatched,
-    asyncpg.exceptions.ClientConfigurationError,
     asyncpg.InternalClientError,
     OSError,
     asyncio.TimeoutError,
@@ -77,6 +76,8 @@ def in_our_words(error: BaseException, place: str, *, standby: bool = False) -> 
 _WORDS: tuple[tuple[tuple[type[BaseException], ...], type[StoreError] | type[NotFound], str, str], ...] = (
     (_AGAIN, StoreBusy, "to do it now, but it could not",
      "It is tried again; if it lasts, see in pg_stat_activity who holds the lock, or what the server is busy with."),
+    ((asyncpg.ProtocolViolationError,), StoreError, "to take the settings that a connection begins with, but it does not",
+     "Behind a pool such as PgBouncer add pooled=true to the store's URL."),
     ((asyncpg.DiskFullError,), StoreFull, "to have room, but its disk is full",
      "Make room on the server's disk and resume; nothing committed is lost."),
     ((asyncpg.ReadOnlySQLTransactionError,), StoreReadOnly, "to take what is written, but it is read-only",

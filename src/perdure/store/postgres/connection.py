@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import asyncpg
 
 from perdure.clock import Clock, SystemClock
-from perdure.errors import PerdureError, StoreError
+from perdure.errors import PerdureError, Refused, StoreError
 from perdure.store import queries
-from perdure.store.postgres.address import Address
+from perdure.store.postgres.address import REMEDY, Address
 from perdure.store.postgres.complaints import REFUSALS, in_our_words, is_lost, may_come
 
 log = logging.getLogger("perdure.store")
@@ -67,16 +67,17 @@ class Session:
 
 
 class Database:
-    """The database at an address. `busy_ms`: how long a lock is waited for."""
+    """The database at an address. `busy_ms`: how long a lock is waited for; `patient`: a server that is away is waited for."""
 
-    def __init__(self, address: Address, *, busy_ms: int, clock: Clock | None = None) -> None:
+    def __init__(self, address: Address, *, busy_ms: int, patient: bool = True) -> None:
         self.address = address
         self.place = address.place
-        self.clock = clock if clock is not None else SystemClock()
+        self.clock: Clock = SystemClock()
         self.transactions = 0
         self.statements = 0
         self.rows_written = 0
         self.bytes = 0
+        self._patient = patient
         self._settings = {
             **PLANS,
             "lock_timeout": str(busy_ms),
@@ -88,7 +89,7 @@ class Database:
         self._begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
         if address.pooled:
             # Nothing is kept in a connection that the next transaction may not have: each begins with what it needs.
-            names = [*PLANS, "lock_timeout"]
+            names = [*PLANS, "lock_timeout", "idle_in_transaction_session_timeout"]
             self._begin += "".join(f"; SET LOCAL {name} = '{self._settings[name]}'" for name in names)
         self._idle: list[asyncpg.Connection] = []
         self._lent: set[asyncpg.Connection] = set()
@@ -157,7 +158,10 @@ class Database:
     async def try_to_connect(self) -> None:
         """Raises what is wrong with the address, the server or the user, at once."""
         async with self._translated():
-            self._idle.append(await self.connect())
+            try:
+                self._idle.append(await self.connect())
+            except asyncpg.exceptions.ClientConfigurationError as error:
+                raise Refused(f"Expected a URL that the driver understands, but {error}.", remedy=REMEDY) from error
 
     async def connect(self, *, patient: bool = False) -> asyncpg.Connection:
         """A new connection. `patient`: wait for a server that restarts or fails over. Raises the driver's errors."""
@@ -200,6 +204,7 @@ class Database:
                     self._idle.append(connection)
                 else:
                     connection.terminate()
+                if is_lost(error):
                     self._drop_idle()
                 raise
             self._lent.discard(connection)
@@ -213,7 +218,7 @@ class Database:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await self.connect(patient=True)
+        return await self.connect(patient=self._patient)
 
     def _drop_idle(self) -> None:
         """Where one connection was lost the others are not trusted either: the server may have restarted."""
@@ -255,8 +260,8 @@ class Database:
         self._drop_idle()
         try:
             connection = await self._connect()
-        except Exception as error:  # noqa: BLE001 - none is found that can be written: that is what was asked
-            return may_come(error)
+        except Exception as found:  # noqa: BLE001 - none is found that can be written: that is what was asked
+            return may_come(found)
         connection.terminate()
         return False
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from perdure.errors import StoreDamaged, StoreError
+from perdure.errors import StoreBusy, StoreDamaged, StoreError
 from perdure.ids import ExecutionId
 from perdure.store.contract import (
     TENANT,
@@ -36,6 +38,8 @@ from perdure.store.postgres.partitions import make_weeks
 from perdure.store.postgres.presence import Presence
 from perdure.store.postgres.schema import prepare
 
+log = logging.getLogger("perdure.store")
+
 BUSY_TIMEOUT_MS = 5_000
 LEASE = 6_000_000
 
@@ -63,8 +67,11 @@ async def open_store(
 
 
 async def _make_weeks(database: Database) -> None:
-    """By this process's clock: ids are made by it."""
-    await make_weeks(database, database.clock.now())
+    """By this process's clock: ids are made by it. What cannot be made now is made in an hour, and needed in weeks."""
+    try:
+        await make_weeks(database, database.clock.now())
+    except StoreBusy as busy:
+        log.warning("the next weeks of history are not made yet: %s", busy.message)
 
 
 class PostgresStore:
@@ -245,7 +252,7 @@ class PostgresStore:
         if self._database.is_closed:
             return
         held = self._presence.held
-        self._presence.stop()
+        await asyncio.to_thread(self._presence.stop)
         if held:
             await self._end_leases()
         self.abandon()
