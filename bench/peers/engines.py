@@ -55,6 +55,9 @@ WORKLOADS = {
 }
 
 
+NOT_FLUSHED = "* does not wait for the disk at each step"
+
+
 class Engine(NamedTuple):
     """An engine as it is measured. `folder` holds its runner; two engines may share one."""
 
@@ -63,6 +66,12 @@ class Engine(NamedTuple):
     durability: str
     loads: dict[str, Load]
     lacks: dict[str, str]  # workload -> why there is no figure
+    flushes_steps: bool = True  # whether what a step did is on the disk before the next one begins
+
+    @property
+    def label(self) -> str:
+        """Its name as tables and pictures show it; a star refers to `NOT_FLUSHED`."""
+        return self.name if self.flushes_steps else f"{self.name}*"
 
     @property
     def environment(self) -> Path:
@@ -132,6 +141,7 @@ PREFECT = Engine(
         "latency": Load(20),
     },
     {"sleepers": "a flow that sleeps keeps its process; it has no durable timer of its own"},
+    flushes_steps=False,
 )
 
 _N8N_LACKS = {
@@ -145,6 +155,7 @@ N8N = Engine(
     "SQLite, WAL, synchronous=FULL: written when an execution starts and when it ends; what lies between is lost in a crash",
     {"chain": Load(60, 10, 100), "loop": Load(1, 1_000), "latency": Load(50), "sleepers": Load(100, 1, 100)},
     _N8N_LACKS,
+    flushes_steps=False,
 )
 
 N8N_EACH = Engine(

@@ -6,12 +6,12 @@ import math
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from bench.peers.engines import ENGINES, OURS, WORKLOADS
+from bench.peers.engines import ENGINES, NOT_FLUSHED, OURS, WORKLOADS, Metric
 from bench.peers.tables import quantity, times
 
 WIDTH, COLUMNS, GAP, MARGIN = 1_000, 2, 28, 20
 TITLE_HEIGHT, BAR, BAR_GAP, AXIS_HEIGHT = 46, 18, 7, 22
-LABEL_WIDTH, VALUE_WIDTH = 132, 118
+LABEL_WIDTH, VALUE_WIDTH = 152, 128
 PANEL_WIDTH = (WIDTH - 2 * MARGIN - GAP * (COLUMNS - 1)) / COLUMNS
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
@@ -45,7 +45,8 @@ def svg(results: dict[str, Any], scheme: str) -> str:
             left = MARGIN + column * (PANEL_WIDTH + GAP)
             parts.append(f'<g transform="translate({left:.1f} {top:.1f})">\n{_panel(name, rows, colours)}\n</g>')
         top += max(_height(rows) for _, rows in line) + GAP
-    return _framed("\n".join(parts), top - GAP + MARGIN, colours, results)
+    parts.append(_text(MARGIN, top, f"(10×): Perdure is ten times ahead · {NOT_FLUSHED}", colours.faint, size=11.5))
+    return _framed("\n".join(parts), top + MARGIN, colours, results)
 
 
 def _rows(results: dict[str, Any], workload: str) -> list[dict[str, Any]]:
@@ -79,15 +80,20 @@ font-family="{FONT}" font-size="13">
 def _panel(workload: str, rows: list[dict[str, Any]], colours: Scheme) -> str:
     metric = WORKLOADS[workload].metrics[0]
     lowest, highest = _decades([row["median"] for row in rows])
-    better = "longer is better" if metric.more_is_better else "shorter is better"
     parts = [
         _text(0, 14, WORKLOADS[workload].title, colours.text, weight=600),
-        _text(0, 32, f"{metric.name}, {metric.unit} (log scale, {better})", colours.faint, size=11.5),
+        _text(0, 32, _scale(metric), colours.faint, size=11.5),
         _grid(lowest, highest, len(rows), colours),
     ]
     for place, row in enumerate(rows):
         parts.append(_bar(row, TITLE_HEIGHT + place * (BAR + BAR_GAP), _x(row["median"], lowest, highest), colours))
     return "\n".join(parts)
+
+
+def _scale(metric: Metric) -> str:
+    """What the bars show, and which are good."""
+    what = metric.unit if metric.unit.endswith("/s") else f"{metric.name}, {metric.unit}"
+    return f"{what} (log scale, {'longer' if metric.more_is_better else 'shorter'} is better)"
 
 
 def _decades(values: list[float]) -> tuple[int, int]:
@@ -108,9 +114,15 @@ def _grid(lowest: int, highest: int, count: int, colours: Scheme) -> str:
     for power in range(lowest, highest + 1):
         x = LABEL_WIDTH + _x(10.0**power, lowest, highest)
         parts.append(f'<path d="M{x:.1f} {TITLE_HEIGHT - 4}V{bottom}" stroke="{colours.grid}"/>')
-        label = f"{10**power:,}" if power >= 0 else f"{10.0**power:.{-power}f}"
-        parts.append(_text(x, bottom + 14, label, colours.faint, anchor="middle", size=10.5))
+        parts.append(_text(x, bottom + 14, _tick(power), colours.faint, anchor="middle", size=10.5))
     return "\n".join(parts)
+
+
+def _tick(power: int) -> str:
+    """A power of ten, short: 0.01, 100, 10k."""
+    if power < 0:
+        return f"{10.0**power:.{-power}f}"
+    return f"{10**power}" if power < 3 else f"{10 ** (power - 3):,}k"
 
 
 def _bar(row: dict[str, Any], top: float, length: float, colours: Scheme) -> str:
@@ -119,13 +131,17 @@ def _bar(row: dict[str, Any], top: float, length: float, colours: Scheme) -> str
     said = quantity(row["median"], row["unit"]) + ("" if row["ours_ahead"] is None else f" ({times(row['ours_ahead'])})")
     return "\n".join(
         (
-            _text(LABEL_WIDTH - 8, middle, row["engine"], colours.text, anchor="end", weight=weight, size=12),
+            _text(LABEL_WIDTH - 8, middle, ENGINES[row["engine"]].label, colours.text, anchor="end", weight=weight, size=12),
             f'<rect x="{LABEL_WIDTH}" y="{top}" width="{length:.1f}" height="{BAR}" rx="2" fill="{colour}"/>',
-            _text(LABEL_WIDTH + length + 6, middle, said, colours.text, weight=weight, size=12),
+            _text(LABEL_WIDTH + length + 6, middle, said, colours.text, weight=weight, size=12, halo=colours.page),
         )
     )
 
 
-def _text(x: float, y: float, said: str, colour: str, *, anchor: str = "start", weight: int = 400, size: float = 13.5) -> str:
+def _text(
+    x: float, y: float, said: str, colour: str, *, anchor: str = "start", weight: int = 400, size: float = 13.5, halo: str = ""
+) -> str:
+    """A line of text; a halo in the colour of the page keeps lines behind it from crossing it."""
     style = f'text-anchor="{anchor}" font-weight="{weight}" font-size="{size}" fill="{colour}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(said)}</text>'
+    behind = f' stroke="{halo}" stroke-width="4" paint-order="stroke"' if halo else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}{behind}>{escape(said)}</text>'

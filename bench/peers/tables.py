@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.peers.engines import ENGINES, OURS, PEERS, WORKLOADS
+from bench.peers.engines import ENGINES, NOT_FLUSHED, OURS, PEERS, WORKLOADS
 
 BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 NONE = "–"
@@ -99,7 +99,9 @@ def _side_by_side(results: dict[str, Any]) -> str:
         by_engine = {row["engine"]: row for row in of}
         cells = [_cell(by_engine.get(engine)) for engine in engines]
         body.append([f"{WORKLOADS[workload].title}: {metric}", *cells])
-    return _table(["Workload", *engines], body)
+    table = _table(["Workload", *(ENGINES[name].label for name in engines)], body)
+    starred = any(not ENGINES[name].flushes_steps for name in engines)
+    return f"{table}\n\n\\{NOT_FLUSHED}" if starred else table
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -114,7 +116,7 @@ def _all_rows(results: dict[str, Any]) -> str:
         [
             WORKLOADS[row["workload"]].title,
             row["metric"],
-            f"{row['engine']} {row['version']}",
+            f"{ENGINES[row['engine']].label} {row['version']}",
             load(row),
             quantity(row["median"], row["unit"]),
             f"{number(row['min'])} … {number(row['max'])}",
@@ -126,7 +128,9 @@ def _all_rows(results: dict[str, Any]) -> str:
 
 
 def _durability(results: dict[str, Any]) -> str:
-    return _table(["Engine", "What is on disk, and when"], [[name, ENGINES[name].durability] for name in _present(results)])
+    return _table(
+        ["Engine", "What is on disk, and when"], [[ENGINES[name].label, ENGINES[name].durability] for name in _present(results)]
+    )
 
 
 def _lacking(results: dict[str, Any]) -> str:

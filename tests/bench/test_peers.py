@@ -18,7 +18,18 @@ sys.path.insert(0, str(ROOT))
 
 from bench.peers import pictures, tables  # noqa: E402 - the folder is no installed package
 from bench.peers.__main__ import RunFailed, rows, run  # noqa: E402 - as above
-from bench.peers.engines import DBOS, ENGINES, N8N, OURS, PEERS, WORKLOADS, Engine, Load, Metric  # noqa: E402 - as above
+from bench.peers.engines import (  # noqa: E402 - as above
+    DBOS,
+    ENGINES,
+    N8N,
+    NOT_FLUSHED,
+    OURS,
+    PEERS,
+    WORKLOADS,
+    Engine,
+    Load,
+    Metric,
+)
 from bench.peers.loopback import Refused, client  # noqa: E402 - as above
 from bench.peers.measures import MEASURES  # noqa: E402 - as above
 
@@ -80,6 +91,15 @@ def test_the_page_gets_its_tables_between_the_markers(results: dict[str, Any]) -
     assert "| Chain of 10 steps: throughput | **21,000 steps/s** | 260 steps/s (80.8×) | 300 steps/s (70×) |" in written
     assert "| 500 × 10, 100 in flight | 21,000 steps/s | 20,000 … 22,000 |" in written
     assert tables.placed(written, tables.markdown(results)) == written
+
+
+def test_an_engine_that_does_not_wait_for_the_disk_bears_a_star(results: dict[str, Any]) -> None:
+    """In the tables and in the picture, with a line that says what the star means."""
+    written, drawn = tables.markdown(results), pictures.svg(results, "light")
+    assert "| Workload | Perdure | DBOS | n8n* |" in written
+    assert f"\n\n\\{NOT_FLUSHED}\n" in written
+    assert ">n8n*<" in drawn
+    assert NOT_FLUSHED in drawn
 
 
 def test_a_page_without_markers_is_refused() -> None:
