@@ -22,7 +22,6 @@ from bench.peers import pictures, tables
 from bench.peers.engines import ENGINES, OURS, PEERS, ROOT, WORKLOADS, Engine
 
 RESULTS = ROOT / "bench" / "results" / "peers.json"
-BUSY = 0.5  # more processes than that wait for a core: whoever waits for the disk then waits for a core, too
 RUN_SECONDS_MAX = 300  # four times what the slowest peer needs on two cores
 
 
@@ -150,7 +149,7 @@ def main() -> int:
     failures: list[str] = []
     if not given.recorded:
         before = machine()
-        if before["load"] > BUSY:
+        if before["load"] > tables.BUSY:
             print(
                 f"This machine is busy (load {before['load']}): what runs alone will look slow. Run it again later.",
                 file=sys.stderr,

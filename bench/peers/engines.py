@@ -153,7 +153,7 @@ N8N = Engine(
     "n8n",
     "n8n",
     "SQLite, WAL, synchronous=FULL: written when an execution starts and when it ends; what lies between is lost in a crash",
-    {"chain": Load(60, 10, 100), "loop": Load(1, 1_000), "latency": Load(50), "sleepers": Load(100, 1, 100)},
+    {"chain": Load(100, 10, 100), "loop": Load(1, 1_000), "latency": Load(50), "sleepers": Load(100, 1, 100)},
     _N8N_LACKS,
     flushes_steps=False,
 )
@@ -162,7 +162,7 @@ N8N_EACH = Engine(
     "n8n, saving each node",
     "n8n",
     "SQLite, WAL, synchronous=FULL: the whole execution is written anew after every node",
-    {"chain": Load(40, 10, 100), "loop": Load(1, 300), "latency": Load(50), "sleepers": Load(100, 1, 100)},
+    {"chain": Load(100, 10, 100), "loop": Load(1, 300), "latency": Load(50), "sleepers": Load(100, 1, 100)},
     _N8N_LACKS,
 )
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 HOST = "127.0.0.1"
 UP_SECONDS_MAX = 90
+IDLE_SECONDS_MAX = 1  # Node.js closes what was idle for 5 s, and might do so just as the next request is under way
 NOWHERE = "http://127.0.0.1:9"  # the discard port: whatever would go to another machine ends here
 QUIET = {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1,localhost", "DO_NOT_TRACK": "1"}
 
@@ -90,7 +92,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def get(self, path: str) -> bytes:
         return await self._ask(f"GET {path} HTTP/1.1\r\nHost: localhost:{self._port}\r\n\r\n".encode())
@@ -110,21 +112,21 @@ class Client:
         except BaseException:
             writer.close()
             raise
-        self._idle.append((reader, writer))
+        self._idle.append((time.monotonic(), reader, writer))
         if not 200 <= status < 300:
             raise Refused(f"{status}: {body[:300]!r}")
         return body
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while self._idle:
-            reader, writer = self._idle.pop()
-            if not reader.at_eof():
+            since, reader, writer = self._idle.pop()
+            if time.monotonic() - since < IDLE_SECONDS_MAX and not reader.at_eof():
                 return reader, writer
-            writer.close()  # the server has closed what was idle for long
+            writer.close()
         return await asyncio.open_connection(HOST, self._port)
 
     def close(self) -> None:
-        for _, writer in self._idle:
+        for *_, writer in self._idle:
             writer.close()
         self._idle.clear()
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, Protocol
 
@@ -40,7 +40,7 @@ class Timekeeper(Peer, Protocol):
         """Returns when so many executions wait durably; at once, where `sleep` returns no earlier than that."""
 
     def processes(self) -> list[int]:
-        """The processes whose memory holds what waits."""
+        """The processes whose memory holds what waits; none, where memory tells nothing."""
 
 
 async def _many(run: Callable[[], Awaitable[Any]], executions: int, in_flight: int) -> float:
@@ -98,8 +98,8 @@ async def latency(peer: Peer, load: Load) -> list[float]:
     return [taken[len(taken) // 2], taken[int(len(taken) * 0.99)]]
 
 
-async def sleepers(peer: Timekeeper, load: Load) -> list[float]:
-    """Starts a second, and the bytes by which the engine's processes have grown for each."""
+async def sleepers(peer: Timekeeper, load: Load) -> list[float | None]:
+    """Starts a second, and the bytes by which the engine's processes have grown for each, if that can be told."""
     await _many(peer.sleep, load.in_flight, load.in_flight)
     await peer.asleep(load.in_flight)
     gc.collect()
@@ -109,10 +109,11 @@ async def sleepers(peer: Timekeeper, load: Load) -> list[float]:
     await peer.asleep(load.in_flight + load.executions)
     taken = now() - begin
     gc.collect()
-    return [load.executions / taken, max(0, _resident(peer.processes()) - before) / load.executions]
+    grown = max(0, _resident(peer.processes()) - before) / load.executions if peer.processes() else None
+    return [load.executions / taken, grown]
 
 
-MEASURES: dict[str, Callable[[Any, Load], Awaitable[list[float]]]] = {
+MEASURES: dict[str, Callable[[Any, Load], Awaitable[Sequence[float | None]]]] = {
     "chain": chain,
     "fan-out-100": fan_out_100,
     "fan-out-1000": fan_out_1000,
@@ -124,6 +125,8 @@ MEASURES: dict[str, Callable[[Any, Load], Awaitable[list[float]]]] = {
 
 def _resident(processes: list[int]) -> int:
     """Bytes of memory that the processes hold."""
+    if not processes:
+        return 0
     listed = ",".join(map(str, processes))
     shown = subprocess.run(["ps", "-o", "rss=", "-p", listed], capture_output=True, text=True, check=True)
     return sum(map(int, shown.stdout.split())) * 1_024
@@ -136,10 +139,11 @@ class Report:
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)  # what libraries print goes where errors go
 
-    def tell(self, engine: str, version: str, workload: str, values: list[float]) -> None:
-        """One line: the figures of one workload."""
+    def tell(self, engine: str, version: str, workload: str, values: Sequence[float | None]) -> None:
+        """One line: the figures of one workload; what could not be told is left out."""
         metrics = WORKLOADS[workload].metrics
-        figures = [{"metric": of.name, "unit": of.unit, "value": value} for of, value in zip(metrics, values, strict=True)]
+        told = [(of, value) for of, value in zip(metrics, values, strict=True) if value is not None]
+        figures = [{"metric": of.name, "unit": of.unit, "value": value} for of, value in told]
         line = {
             "engine": engine,
             "version": version,

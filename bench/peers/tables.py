@@ -8,6 +8,7 @@ from bench.peers.engines import ENGINES, NOT_FLUSHED, OURS, PEERS, WORKLOADS
 
 BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 NONE = "–"
+BUSY = 0.5  # where more processes than that want a core, whoever waits for the disk waits for a core as well
 UNITS = {"bytes": (("MB", 1e6), ("KB", 1e3))}
 
 
@@ -85,10 +86,12 @@ def _table(head: list[str], body: list[list[str]]) -> str:
 
 def _run(results: dict[str, Any]) -> str:
     machine = results["machine"]
+    busy = " **The machine was busy with other things: what runs one at a time was faster than it looks.**"
     return (
         f"Medians of {results['repetitions']} interleaved runs on {machine['cores']} cores ({machine['machine']}, "
         f"{machine['system']}), Python {machine['python']}, load {machine['load']} before the "
         "run. “10×” beside a peer's figure: Perdure is ten times ahead of it."
+        f"{busy if machine['load'] > BUSY else ''}"
     )
 
 

@@ -102,6 +102,12 @@ def test_an_engine_that_does_not_wait_for_the_disk_bears_a_star(results: dict[st
     assert NOT_FLUSHED in drawn
 
 
+def test_figures_of_a_busy_machine_say_so(results: dict[str, Any]) -> None:
+    """Whoever waits for the disk there waits for a core as well, and a reader must know."""
+    assert "The machine was busy" not in tables.markdown(results)
+    assert "The machine was busy" in tables.markdown({**results, "machine": {**MACHINE, "load": 5.8}})
+
+
 def test_a_page_without_markers_is_refused() -> None:
     """Tables are put nowhere by guess."""
     with pytest.raises(ValueError, match="Expected the page to have"):
