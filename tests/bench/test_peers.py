@@ -129,16 +129,14 @@ def test_the_terminal_shows_every_row(results: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("scheme", pictures.SCHEMES)
 def test_the_picture_has_a_bar_for_each_engine(results: dict[str, Any], scheme: str) -> None:
-    """A panel for each workload that was measured; what is ten times as much is one decade longer."""
+    """A panel for each workload that was measured; what is ten times as much is a decade longer."""
     drawn = ElementTree.fromstring(pictures.svg(results, scheme))
     bars = [rect for rect in drawn.iter("{http://www.w3.org/2000/svg}rect") if "rx" in rect.attrib and "x" in rect.attrib]
     firsts = [row for row in results["rows"] if row["metric"] == WORKLOADS[row["workload"]].metrics[0].name]
     assert len(bars) == len(firsts) == 7
     assert all(float(bar.attrib["width"]) > 0 for bar in bars)
     latency = [float(bar.attrib["width"]) for bar in bars[3:5]]
-    decade = pictures._x(10, 0, 3) - pictures._x(1, 0, 3)
     assert latency[1] - latency[0] == pytest.approx(pictures._x(5, -1, 1) - pictures._x(0.5, -1, 1), abs=0.2)
-    assert decade > 0
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,9 @@ from pathlib import Path
 from bench.peers.engines import ENVIRONMENTS, ROOT
 from bench.peers.loopback import HOST, Client, client, data_folder, free_ports, server, until_up
 from bench.peers.measures import report
+
+PACKAGES = ENVIRONMENTS / "restate" / "node_modules" / "@restatedev"
+SERVER = PACKAGES / "restate-server"
 
 # The settings for production of Restate's page "Serving" (Python SDK); one worker, since the server needs the other core.
 HYPERCORN = """\
@@ -27,7 +31,7 @@ loglevel = "ERROR"
 class Restate:
     """Calls handlers through the ingress and waits for their answer."""
 
-    version = version("restate_sdk")
+    version = f"{json.loads((SERVER / 'package.json').read_text())['version']}, SDK {version('restate_sdk')}"
 
     def __init__(self, ingress: Client, processes: list[int]) -> None:
         self._ingress = ingress
@@ -51,7 +55,7 @@ _HANDLERS = {"chain": "chain", "fan": "fan", "loop": "chain"}
 
 
 def _binary() -> Path:
-    found = sorted((ENVIRONMENTS / "restate" / "node_modules" / "@restatedev").glob("restate-server-*/bin/restate-server"))
+    found = sorted(PACKAGES.glob("restate-server-*/bin/restate-server"))
     if not found:
         raise RuntimeError("Expected the server in the npm package of this platform, but there is none. Run bench/peers/setup.")
     return found[0]
