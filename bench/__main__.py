@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import recovery, workloads
+from bench import felt, recovery, startup, workloads
 from perdure import __version__
 
 RESULTS = Path(__file__).with_name("results") / "latest.json"
@@ -73,8 +73,23 @@ MEASURES: dict[str, Measure] = {
     "latency": _latency,
     "sleepers": _sleepers,
     "recovery": _recovery,
+    "waiting": felt.waiting,
+    "outputs": felt.outputs,
+    "http": felt.requests,
+    "python": felt.code,
+    "data": felt.data,
+    "definition": felt.definition,
+    "slow disk": felt.slow_disk,
+    "startup": startup.measure,
 }
 NODE_KIND = {
+    "waiting": "async effects that wait 0 to 10 ms, with a timeout",
+    "http": "http nodes, a server on this machine",
+    "python": "python nodes in the sandbox",
+    "data": "data nodes and expressions, evaluated in processes where they are large",
+    "definition": "a fan-out of 10,000 effects and a join",
+    "slow disk": "async effects that wait 0 to 10 ms, 100 in flight; each flush takes 5 ms longer",
+    "startup": "whole processes, warm caches",
     "loop": "async no-op effects with a timeout, a loop of 1,000 iterations in one execution",
     "sleepers": "delay of 30 days",
     "recovery": "async effects of 0 to 9 ms that write to a ledger, 1,000 executions of 10",

@@ -32,11 +32,11 @@ def read(document: dict[str, Any]) -> Read:
 
 
 @asynccontextmanager
-async def engine(folder: Path, *, adopts: bool = False) -> AsyncIterator[Engine]:
-    """An engine on a fresh file with everything at its default: WAL, synchronous=FULL."""
+async def engine(folder: Path, *, adopts: bool = False, **settings: Any) -> AsyncIterator[Engine]:
+    """An engine on a fresh file with everything but `settings` at its default: WAL, synchronous=FULL."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything runs
-    settings = Settings(store=str(folder / "bench.db"))
-    async with open_engine(settings, node_files=(str(NODES),), adopts=adopts) as opened:
+    given = Settings(store=str(folder / "bench.db"), **settings)
+    async with open_engine(given, node_files=(str(NODES),), adopts=adopts) as opened:
         yield opened
 
 
