@@ -27,7 +27,7 @@ def waiting(folder: Path) -> Rows:
     rows = []
     for in_flight in (100, 400, 1_000):
         rate = asyncio.run(_chain(folder / str(in_flight), _waiting(), executions=2 * in_flight, in_flight=in_flight))
-        rows.append(("waiting", f"0 to 10 ms each, {in_flight:,} in flight", "steps/s", rate))
+        rows.append(("effects that wait", f"0 to 10 ms each, {in_flight:,} in flight", "steps/s", rate))
     return rows
 
 

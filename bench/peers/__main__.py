@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.pages import placed
 from bench.peers import pictures, tables
 from bench.peers.engines import ENGINES, OURS, PEERS, ROOT, WORKLOADS, Engine
 
@@ -120,7 +121,7 @@ def machine() -> dict[str, Any]:
 def publish(results: dict[str, Any]) -> list[Path]:
     """Writes the tables into their page and draws both pictures."""
     page = ROOT / "docs" / "guide" / "speed.md"
-    page.write_text(tables.placed(page.read_text(), tables.markdown(results)))
+    page.write_text(placed(page.read_text(), "peers", tables.markdown(results)))
     drawn = [page]
     for scheme in pictures.SCHEMES:
         file = ROOT / "docs" / "pictures" / f"speed-{scheme}.svg"

@@ -1,12 +1,12 @@
-"""The results as tables: plain text for the terminal, Markdown for the page, which keeps them between two markers."""
+"""The results as tables: plain text for the terminal, Markdown for the page."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from bench.pages import table
 from bench.peers.engines import ENGINES, NOT_FLUSHED, OURS, PEERS, WORKLOADS
 
-BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 NONE = "–"
 BUSY = 0.5  # where more processes than that want a core, whoever waits for the disk waits for a core as well
 UNITS = {"bytes": (("MB", 1e6), ("KB", 1e3))}
@@ -58,15 +58,6 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n\n".join((_run(results), _side_by_side(results), _all_rows(results), _durability(results), _lacking(results)))
 
 
-def placed(page: str, tables: str) -> str:
-    """The page with what stands between the markers exchanged for the tables."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"Expected the page to have {BEGIN} and after it {END}, but it has not. Put them where the tables go.")
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
-
-
 def _groups(results: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """The rows of each workload and metric together, in the order in which they were written."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -78,10 +69,6 @@ def _groups(results: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]
 def _present(results: dict[str, Any]) -> list[str]:
     found = {row["engine"] for row in results["rows"]}
     return [name for name in ENGINES if name in found]
-
-
-def _table(head: list[str], body: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
 
 
 def _run(results: dict[str, Any]) -> str:
@@ -102,9 +89,9 @@ def _side_by_side(results: dict[str, Any]) -> str:
         by_engine = {row["engine"]: row for row in of}
         cells = [_cell(by_engine.get(engine)) for engine in engines]
         body.append([f"{WORKLOADS[workload].title}: {metric}", *cells])
-    table = _table(["Workload", *(ENGINES[name].label for name in engines)], body)
+    beside = table(["Workload", *(ENGINES[name].label for name in engines)], body)
     starred = any(not ENGINES[name].flushes_steps for name in engines)
-    return f"{table}\n\n\\{NOT_FLUSHED}" if starred else table
+    return f"{beside}\n\n\\{NOT_FLUSHED}" if starred else beside
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -127,11 +114,11 @@ def _all_rows(results: dict[str, Any]) -> str:
         ]
         for row in results["rows"]
     ]
-    return _table(["Workload", "Metric", "Engine", "Executions × size", "Median", "Spread", "Perdure ahead"], body)
+    return table(["Workload", "Metric", "Engine", "Executions × size", "Median", "Spread", "Perdure ahead"], body)
 
 
 def _durability(results: dict[str, Any]) -> str:
-    return _table(
+    return table(
         ["Engine", "What is on disk, and when"], [[ENGINES[name].label, ENGINES[name].durability] for name in _present(results)]
     )
 
@@ -145,4 +132,4 @@ def _lacking(results: dict[str, Any]) -> str:
         if peer.name in present
         for workload, why in peer.lacks.items()
     ]
-    return _table(["Engine", "No figure for", "Because"], body)
+    return table(["Engine", "No figure for", "Because"], body)

@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench.peers import pictures, tables  # noqa: E402 - the folder is no installed package
+from bench.pages import placed  # noqa: E402 - the folder is no installed package
+from bench.peers import pictures, tables  # noqa: E402 - as above
 from bench.peers.__main__ import RunFailed, rows, run  # noqa: E402 - as above
 from bench.peers.engines import (  # noqa: E402 - as above
     DBOS,
@@ -83,14 +84,14 @@ def test_numbers_have_three_digits_that_matter(value: float, shown: str) -> None
 
 def test_the_page_gets_its_tables_between_the_markers(results: dict[str, Any]) -> None:
     """What stands around the markers stays, what stood between them goes; a second time changes nothing."""
-    page = f"# Speed\n\n{tables.BEGIN}\nold\n{tables.END}\n\nThe end.\n"
-    written = tables.placed(page, tables.markdown(results))
+    page = "# Speed\n\n<!-- peers:begin -->\nold\n<!-- peers:end -->\n\nThe end.\n"
+    written = placed(page, "peers", tables.markdown(results))
     assert written.startswith("# Speed\n\n")
     assert written.endswith("\n\nThe end.\n")
     assert "old" not in written
     assert "| Chain of 10 steps: throughput | **21,000 steps/s** | 260 steps/s (80.8×) | 300 steps/s (70×) |" in written
     assert "| 500 × 10, 100 in flight | 21,000 steps/s | 20,000 … 22,000 |" in written
-    assert tables.placed(written, tables.markdown(results)) == written
+    assert placed(written, "peers", tables.markdown(results)) == written
 
 
 def test_an_engine_that_does_not_wait_for_the_disk_bears_a_star(results: dict[str, Any]) -> None:
@@ -111,13 +112,14 @@ def test_figures_of_a_busy_machine_say_so(results: dict[str, Any]) -> None:
 def test_a_page_without_markers_is_refused() -> None:
     """Tables are put nowhere by guess."""
     with pytest.raises(ValueError, match="Expected the page to have"):
-        tables.placed("# Speed\n", "tables")
+        placed("# Speed\n", "peers", "tables")
 
 
-def test_the_page_in_the_documentation_has_the_markers() -> None:
+@pytest.mark.parametrize("name", ["peers", "ours", "budget"])
+def test_the_page_in_the_documentation_has_the_markers(name: str) -> None:
     """What `--publish` writes to has a place for it."""
     page = (ROOT / "docs" / "guide" / "speed.md").read_text()
-    assert page.index(tables.BEGIN) < page.index(tables.END)
+    assert "a table" in placed(page, name, "a table")
 
 
 def test_the_terminal_shows_every_row(results: dict[str, Any]) -> None:
