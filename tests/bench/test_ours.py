@@ -7,8 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench.__main__ import GOALS, budget, ours  # noqa: E402 - the folder is no installed package
-from perdure.cli.budget import PARTS  # noqa: E402 - after it, as the order of imports wants
+from bench.__main__ import GOALS, budget, ours
+
+from perdure.cli.budget import PARTS
 
 
 def test_a_row_stands_beside_its_goal() -> None:
