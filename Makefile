@@ -8,10 +8,10 @@ SEEDS ?= 1000
 STEPS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench simulate chaos attack bloat format clean
+.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack bloat format clean
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## .venv with perdure in it; quick when nothing changed
 	@tools/setup "$(PYTHON)"
@@ -40,6 +40,10 @@ docs: setup  ## build the documentation into site/
 bench: setup  ## measure; prints the table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
 
+bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an hour; ARGS="--repeat 5 --publish")
+	@bench/peers/setup
+	@$(BIN)/python -m bench.peers $(ARGS)
+
 simulate: setup  ## live through random worlds where all goes wrong (SEEDS=1000 SEED=first)
 	@$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) --first $(or $(SEED),0)
 
@@ -57,5 +61,5 @@ format: setup  ## format the code
 	@$(BIN)/ruff format
 
 clean:  ## remove .venv and all that is generated
-	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results/*.json tests/*/results/*.json
+	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results/*.json tests/*/results/*.json .peers
 	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} +

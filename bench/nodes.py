@@ -20,6 +20,13 @@ async def effect(size: int, number: int) -> str:
     return _text(size)
 
 
+@node("bench.waiting", title="Something slow")
+async def waiting(context: Context) -> str:
+    """Waits 0 to 10 ms, differently each time, and returns a hundred characters."""
+    await asyncio.sleep((hash(context.key) % 100) / 10_000)
+    return _text(100)
+
+
 @cache
 def _opened(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -33,11 +33,11 @@ def read(document: dict[str, Any]) -> Read:
 
 
 @asynccontextmanager
-async def engine(folder: Path, *, adopts: bool = False) -> AsyncIterator[Engine]:
-    """An engine on a fresh file with everything at its default: WAL, synchronous=FULL."""
+async def engine(folder: Path, *, adopts: bool = False, **settings: Any) -> AsyncIterator[Engine]:
+    """An engine with everything but `settings` at its default, on a fresh file (WAL, synchronous=FULL) or on BENCH_STORE."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything runs
-    settings = Settings(store=os.environ.get("BENCH_STORE") or str(folder / "bench.db"))
-    async with open_engine(settings, node_files=(str(NODES),), adopts=adopts) as opened:
+    given = Settings(store=os.environ.get("BENCH_STORE") or str(folder / "bench.db"), **settings)
+    async with open_engine(given, node_files=(str(NODES),), adopts=adopts) as opened:
         yield opened
 
 
@@ -122,8 +122,11 @@ async def latency(folder: Path, *, rounds: int = 500, size: int = 100) -> list[f
     return sorted(taken)
 
 
-async def sleepers(folder: Path, *, executions: int = 10_000, in_flight: int = 500) -> tuple[float, float]:
-    """Starts a second of executions that then only wait, and bytes of memory that each keeps."""
+async def sleepers(folder: Path, *, executions: int = 100_000, in_flight: int = 500) -> tuple[float, float]:
+    """Starts a second of executions that then only wait, and bytes of memory that each keeps.
+
+    As many are started before: they fill the database's page cache, which grows to its bound with any work.
+    """
     definition = read(definitions.sleeper())
     process = psutil.Process()
     gate = asyncio.Semaphore(in_flight)
@@ -133,12 +136,15 @@ async def sleepers(folder: Path, *, executions: int = 10_000, in_flight: int = 5
             async with gate:
                 await opened.executions.start(definition, None)
 
-        await asyncio.gather(*(one() for _ in range(in_flight)))
+        async def all_of_them() -> None:
+            for _ in range(executions // in_flight):
+                await asyncio.gather(*(one() for _ in range(in_flight)))
+
+        await all_of_them()
         gc.collect()
         before = process.memory_info().rss
         begin = now()
-        for _ in range(executions // in_flight):
-            await asyncio.gather(*(one() for _ in range(in_flight)))
+        await all_of_them()
         rate = executions / (now() - begin)
         gc.collect()
         return rate, max(0, process.memory_info().rss - before) / executions

@@ -317,6 +317,20 @@ def verify(
     return looking.verify(store, json=json, deep=deep, nodes=tuple(nodes or ()))
 
 
+@app.command()
+def bench(
+    workloads: Annotated[list[str] | None, Argument(metavar="[WORKLOAD]...", help="chain, fan-out, loop; none: all.")] = None,
+    folder: Annotated[str | None, Option("--folder", help="On which disk; none: where temporary files go.")] = None,
+    repeat: Annotated[int, Option("--repeat", min=1, help="Rounds of each; the median is told.")] = 3,
+    profile: Annotated[bool, Option("--profile", help="Also where the time of a step goes.")] = False,
+    json: Json = False,
+) -> int:
+    """How fast this machine runs workflows whose effects do nothing."""
+    from perdure.cli import benching
+
+    return benching.bench(tuple(workloads or ()), folder=folder, repeat=repeat, profile=profile, json=json)
+
+
 @app.command("import")
 def import_(
     format: Annotated[str, Argument(metavar="FORMAT", help="wfformat.")],

@@ -88,7 +88,7 @@ def compile_plan(document: Any, catalog: Catalog, *, saved_as: bytes = b"") -> P
     """The plan of a document. Raises DefinitionRefused with all its faults.
 
     `saved_as`: the digest under which it was saved. A document that still has it was judged by the model then, and is not again
-    (decision 0020): what remains depends on the node types that are here now.
+    (decision 0018): what remains depends on the node types that are here now.
     """
     checked = check_document(document, catalog, saved_as=saved_as)
     if checked.plan is None:

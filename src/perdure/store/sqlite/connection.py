@@ -144,8 +144,11 @@ class Database:
         assert isinstance(value, int), f"Expected a number from {sql}, but got {value!r}."
         return value
 
-    def count_transaction(self) -> None:
-        """One more was committed. Counted here, so that the counters may be read while the next one is under way."""
+    def commit(self) -> None:
+        """Write the transaction and wait until it is on disk. Counted here: whoever asks may not disturb the next."""
+        began = self.clock.monotonic()
+        self._cursor.execute("COMMIT")
+        self.flush_seconds = self.clock.monotonic() - began
         self.transactions += 1
         self.rows = self.connection.total_changes() - self._changes_before
 
@@ -279,12 +282,8 @@ class _Transaction:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._database.statements += 2
         if error is None:
-            began = self._database.clock.monotonic()
             try:
-                self._execute("COMMIT")
-                self._database.flush_seconds = self._database.clock.monotonic() - began
-                self._database.count_transaction()
-                return
+                return self._database.commit()
             except BaseException:
                 self._roll_back()
                 raise
