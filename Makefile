@@ -8,7 +8,7 @@ SEEDS ?= 1000
 STEPS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack bloat format clean
+.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack bloat format clean counts
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ docs: setup  ## build the documentation into site/
 
 bench: setup  ## measure; prints the table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
+
+counts: setup  ## what a step costs, in counts, beside the last release's (ARGS='--accept "why"')
+	@$(BIN)/python -m bench.counts $(ARGS)
 
 bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an hour; ARGS="--repeat 5 --publish")
 	@bench/peers/setup

@@ -51,16 +51,16 @@ def _starts_come_twice() -> AbstractContextManager[Any]:
 
 def _effects_before_facts() -> AbstractContextManager[Any]:
     """An effect begins before its start is durable."""
-    step = Home._step
+    step = gathering.Gathering.step
 
-    def hasty(self: Home, hot: Any, taking: Any, batch: Any, stepped: list[Any]) -> int:
-        size = step(self, hot, taking, batch, stepped)
-        for command in stepped[-1][1].commands:
+    def hasty(self: gathering.Gathering, hot: Any) -> None:
+        step(self, hot)
+        home: Home = self._keep.__self__  # type: ignore[attr-defined]  # whose turn it is
+        for command in self.stepped[-1].done.commands:
             if isinstance(command, Run):
-                self.attempts.carry_out(hot, command)
-        return size
+                home.attempts.carry_out(hot, command)
 
-    return patch.object(Home, "_step", hasty)
+    return patch.object(gathering.Gathering, "step", hasty)
 
 
 def _answers_before_facts() -> AbstractContextManager[Any]:
