@@ -67,9 +67,12 @@ class Session:
 
 
 class Database:
-    """The database at an address. `busy_ms`: how long a lock is waited for; `patient`: a server that is away is waited for."""
+    """The database at an address. `busy_ms`: how long a lock is waited for; `patient`: a server that is away is waited for.
 
-    def __init__(self, address: Address, *, busy_ms: int, patient: bool = True) -> None:
+    `idle_ms`: how long the server keeps a transaction of which nothing is heard, with the rows that it has locked.
+    """
+
+    def __init__(self, address: Address, *, busy_ms: int, patient: bool = True, idle_ms: int = ANSWER_SECONDS * 1_000) -> None:
         self.address = address
         self.place = address.place
         self.clock: Clock = SystemClock()
@@ -82,7 +85,7 @@ class Database:
             **PLANS,
             "lock_timeout": str(busy_ms),
             # Who vanishes in the midst of a transaction must not keep the rows it has locked.
-            "idle_in_transaction_session_timeout": str(ANSWER_SECONDS * 1_000),
+            "idle_in_transaction_session_timeout": str(idle_ms),
             "default_transaction_isolation": "read committed",
             "application_name": "perdure",
         }
