@@ -45,7 +45,7 @@ from perdure.store.contract import Batch, Committed, ExecutionsRefused, Load, Me
 
 log = logging.getLogger("perdure.home")
 
-APART_SECONDS = 0.01  # between two looks at what others left: however often they write, so often they are heard
+APART_SECONDS = 0.025  # between two looks at what others left: in a crowd somebody always leaves something
 CLOSING_SECONDS = 0.001  # between two looks of a home that closes while turns are being written
 AHEAD_BYTES = 256 << 10
 """Blobs larger than this are made durable ahead of the step that names them, off the loop."""
@@ -514,7 +514,7 @@ class Home:
     async def _polls(self) -> None:
         """Look for what other processes left for us, and for executions that nobody has."""
         period = self._settings.inbox_poll / MICROSECONDS
-        apart = min(APART_SECONDS, period)
+        apart = min(APART_SECONDS, period / 2)
         try:
             await self._listen(period)
             while True:
