@@ -6,9 +6,10 @@ JOBS ?= auto
 SECONDS ?= 60
 SEEDS ?= 1000
 STEPS ?= 1000000
+ORDERS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack bloat format clean counts
+.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack cluster bloat format clean counts
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,9 @@ chaos: setup  ## kill it, fill its disk, cut its power (SECONDS=60 SEED=n)
 
 attack: setup  ## attack expressions, definitions and journals (SECONDS=60 SEED=n)
 	@$(BIN)/python tests/attack/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+cluster: setup  ## PostgreSQL and four workers, one of which is killed; shows how its work goes on (ORDERS=200)
+	@$(BIN)/python tests/cluster/run.py --orders $(ORDERS)
 
 bloat: setup  ## a million steps on PostgreSQL: how many dead rows they leave (STEPS=1000000)
 	@STEPS=$(STEPS) $(BIN)/python -m pytest -q -n 0 -s tests/store/postgres/test_dead_rows.py

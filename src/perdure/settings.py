@@ -129,7 +129,7 @@ class Settings(BaseModel):
         gt=0,
     )
     inbox_poll: Duration = _because(
-        "How often another process's messages are looked for; a signal is seen within twice this. One read of a counter.",
+        "How often what other processes left is looked for, by those whom nobody wakes; a signal is seen within this.",
         50_000,
         gt=0,
     )
@@ -167,6 +167,11 @@ class Settings(BaseModel):
         {},
         repr=False,
     )
+
+    @property
+    def is_shared(self) -> bool:
+        """Is the store a database that workers on other machines may share, and not a file?"""
+        return "://" in self.store
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **arguments: Any) -> Settings:

@@ -109,6 +109,8 @@ def actor() -> str:
 def existing(store: str | None) -> Settings:
     """The settings of a call that makes no store. Raises NotFound where there is none, StoreError where nobody can tell."""
     found = settings(store)
+    if found.is_shared:
+        return found  # who opens it says what is wrong with it
     try:
         os.stat(found.store)
     except (FileNotFoundError, NotADirectoryError):

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from perdure.clock import Clock
 from perdure.engine import events
 from perdure.engine.codec import FOLD, LEVEL, encode_row, encode_snapshot
+from perdure.engine.commands import Evaluate, Run
 from perdure.engine.events import AnyInput
 from perdure.engine.inputs import in_order
 from perdure.engine.machine import Stepped, step
+from perdure.ids import ExecutionId
 from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, status_number
 from perdure.settings import Settings
 from perdure.store.contract import Batch, Blob, Snapshot, Turn
@@ -28,14 +30,16 @@ class Gathering:
     """One turn. Its `batch` is committed as a whole; until then what was `stepped` is known to nobody."""
 
     def __init__(
-        self, *, clock: Clock, settings: Settings, adopts: bool, keep: Callable[[Hot, dict[bytes, bytes]], None]
-    ) -> None:
+        self, *, clock: Clock, settings: Settings, adopts: bool, drains: Callable[[ExecutionId], bool],
+        keep: Callable[[Hot, dict[bytes, bytes]], None],
+    ) -> None:  # fmt: skip
         self.batch = Batch()
         self.stepped: list[SteppedHot] = []
         self._bytes = 0
         self._clock = clock
         self._settings = settings
         self._adopts = adopts
+        self._drains = drains  # is an execution to be let go as it is, so that others go on at once?
         self._keep = keep  # large values that are named from now on
 
     def is_full(self) -> bool:
@@ -62,6 +66,9 @@ class Gathering:
         self.stepped.append(SteppedHot(hot, done, taking))
         due = hot.index.next_due(execution) if done.at_rest else None
         release = hot.leaving = self._may_leave(hot, done, due, at)
+        if not release and self._may_be_handed_on(hot, done):
+            release, due = True, at
+            hot.leaving = True
         if not done.facts and not consumed and not release:
             return
         body = encode_row(done.taken, done.facts, not done.at_rest) if done.facts else b""
@@ -110,3 +117,9 @@ class Gathering:
         if not done.at_rest or hot.inputs or hot.index.running or hot.errands or done.commands or not self._adopts:
             return False
         return due is None or due - at > self._settings.evict_after
+
+    def _may_be_handed_on(self, hot: Hot, done: Stepped) -> bool:
+        """The worker is stopping, and nothing of it is under way here: somebody else goes on with it at once."""
+        if not done.at_rest or done.needs or hot.inputs or hot.errands:
+            return False
+        return self._drains(hot.id) and all(isinstance(command, Run | Evaluate) for command in done.commands)

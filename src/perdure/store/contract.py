@@ -241,9 +241,34 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""  # where it came from, for people: a file's path
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is doing, as it last said. `lag`: microseconds by which its event loop came late at most, since before.
+
+    `running` attempts have one of the `slots`, `queued` ones wait; `executions` are at home with it. `state`: `ready`, or
+    `draining` when it takes nothing more.
+    """
+
+    version: str = ""
+    state: str = "ready"
+    slots: int = 0
+    running: int = 0
+    queued: int = 0
+    executions: int = 0
+    lag: int = 0
+
+
+def read_load(text: str) -> Load | None:
+    """A load as a store keeps it, as JSON; None where there is none, or one that only a newer release reads."""
+    try:
+        return msgspec.json.decode(text, type=Load) if text else None
+    except msgspec.MsgspecError:
+        return None
+
+
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A process that is a home for executions. `alive` is judged by the store (embedded: the lock it holds on a file; else: its
-    lease)."""
+    lease). `heard`: microseconds UTC, when it was last heard of; 0: it has said nothing since it became known.
+    """
 
     worker: str
     host: str
@@ -251,6 +276,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     started: int
     level: int
     alive: bool
+    heard: int = 0
+    load: Load | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -405,11 +432,21 @@ class Store(Protocol):
 
     async def workers(self) -> list[Worker]: ...
 
+    async def report(self, worker: str, load: Load, *, now: int) -> None:
+        """Say what a worker of this process is doing, for people. It may be written later, with others, or not at all."""
+        ...
+
     def leased(self) -> bool:
         """Cheap: may this process still start effects for its workers (day-one 23)? It keeps its own time, and asks nobody.
 
         False where others may take it for dead by now; what it commits is fenced then. Where a death is known at once,
         always True.
+        """
+        ...
+
+    def lost(self) -> bool:
+        """Cheap: have others taken a worker of this process for dead, for good? What it had is theirs. `register` under another
+        name makes the process alive again, and forgets the dead one.
         """
         ...
 

@@ -21,6 +21,7 @@ from perdure.store.contract import (
     Event,
     JournalRow,
     KeyedStart,
+    Load,
     LockClaim,
     Message,
     Row,
@@ -52,8 +53,9 @@ class FaultyStore:
     `die`: (call, moment); before the call nothing of it happens, after it all of it has. Once dead, every call dies:
     a new wrapper around a store that was opened anew is the restarted process. `refuse`: call → the StoreError to raise instead
     of doing it. `lose`: calls that are done and then raise StoreBusy, since the way to a server was cut. `only`: the names of
-    the calls that are numbered (none given: all). `around`: entered around each call but `wait_changed`, which only waits.
-    `usage`, `leased` and `offset` are no calls: they touch nothing.
+    the calls that are numbered (none given: all). `around`: entered around each call.
+    `usage`, `leased`, `lost` and `offset` are no calls: they touch nothing; nor is `wait_changed`, which `sleep`
+    may stand in for.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class FaultyStore:
         lose: Collection[int] = (),
         only: Sequence[str] = (),
         around: Callable[[], AbstractContextManager[object]] = nullcontext,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
         self.store = store
         self.calls: list[str] = []
@@ -74,6 +77,7 @@ class FaultyStore:
         self._lose = frozenset(lose)
         self._only = frozenset(only)
         self._around = around
+        self._sleep = sleep
 
     @property
     def counts(self) -> Counter[str]:
@@ -180,8 +184,14 @@ class FaultyStore:
     async def workers(self) -> list[Worker]:
         return await self._call("workers", self.store.workers)
 
+    async def report(self, worker: str, load: Load, *, now: int) -> None:
+        await self._call("report", lambda: self.store.report(worker, load, now=now))
+
     def leased(self) -> bool:
         return self.store.leased()
+
+    def lost(self) -> bool:
+        return self.store.lost()
 
     def offset(self) -> int:
         return self.store.offset()
@@ -190,7 +200,12 @@ class FaultyStore:
         return await self._call("changed", self.store.changed)
 
     async def wait_changed(self, seconds: float) -> bool:
-        return await self._call("wait_changed", lambda: self.store.wait_changed(seconds))
+        if self.dead:
+            raise Crash("The process died before it waited.")
+        if self._sleep is None:
+            return await self.store.wait_changed(seconds)
+        await self._sleep(seconds)
+        return True
 
     def usage(self) -> Usage:
         return self.store.usage()
@@ -203,18 +218,17 @@ class FaultyStore:
 
     # -- what goes wrong ----------------------------------------------------------------------------------------------------
     async def _call(self, name: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        around = nullcontext if name == "wait_changed" else self._around
         if self.dead:
             raise Crash(f"The process died before this {name}.")
         if self._only and name not in self._only:
-            with around():
+            with self._around():
                 return await call()
         self.calls.append(name)
         number = len(self.calls)
         self._die_at(number, name, "before")
         if number in self._refuse:
             raise self._refuse[number]
-        with around():
+        with self._around():
             result = await call()
         self._die_at(number, name, "after")
         if number in self._lose:

@@ -394,13 +394,15 @@ WHERE tenant = $1 AND type = $5 AND position > $2 AND at + 0 >= $3 ORDER BY posi
 INSERT INTO perdure.workers AS w (worker, process, host, pid, started, level, ttl, beat)
 VALUES ($1, $2, $3, $4, $5, $6, $7, perdure.now_us())
 ON CONFLICT (worker) DO UPDATE SET process = excluded.process, host = excluded.host, pid = excluded.pid,
-    started = excluded.started, level = excluded.level, ttl = excluded.ttl, beat = excluded.beat
+    started = excluded.started, level = excluded.level, ttl = excluded.ttl, beat = excluded.beat, load = ''
 WHERE w.process = excluded.process OR w.beat + w.ttl <= perdure.now_us()
 RETURNING beat;
 
 -- name: beat
--- Renews the leases of a process's workers; answers with those that are still its own, and with the time.
-UPDATE perdure.workers SET beat = perdure.now_us() WHERE worker = ANY($1::text[]) AND process = $2 RETURNING worker, beat;
+-- Renews the leases of a process's workers, with what they are doing; answers with those that are still its own, and the time.
+UPDATE perdure.workers AS w SET beat = perdure.now_us(), load = said.load
+FROM unnest($1::text[], $3::text[]) AS said (worker, load)
+WHERE w.worker = said.worker AND w.process = $2 RETURNING w.worker, w.beat;
 
 -- name: end_leases
 -- Ends the leases of a process's workers: what they hold is that of the dead.
@@ -412,7 +414,7 @@ DELETE FROM perdure.workers WHERE worker = $1 AND process = $2;
 
 -- name: workers
 -- All known workers, and which of them live.
-SELECT worker, host, pid, started, level, beat + ttl > perdure.now_us() AS alive FROM perdure.workers ORDER BY worker;
+SELECT worker, host, pid, started, level, beat + ttl > perdure.now_us() AS alive, beat, load FROM perdure.workers ORDER BY worker;
 
 -- name: ring
 -- Tells the other workers that something is there for them; the text says who rings.

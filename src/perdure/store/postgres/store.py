@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from perdure.errors import StoreBusy, StoreDamaged, StoreError
 from perdure.ids import ExecutionId
 from perdure.store.contract import (
@@ -19,6 +21,7 @@ from perdure.store.contract import (
     Event,
     JournalRow,
     KeyedStart,
+    Load,
     LockClaim,
     Message,
     Row,
@@ -222,8 +225,14 @@ class PostgresStore:
     async def workers(self) -> list[Worker]:
         return await self._claims.workers()
 
+    async def report(self, worker: str, load: Load, *, now: int) -> None:
+        self._presence.say(worker, msgspec.json.encode(load).decode())
+
     def leased(self) -> bool:
         return self._presence.leased()
+
+    def lost(self) -> bool:
+        return self._presence.lost
 
     def offset(self) -> int:
         return self._presence.offset()

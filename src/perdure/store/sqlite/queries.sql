@@ -285,7 +285,12 @@ WHERE tenant = :tenant AND type = :type AND position > :after AND +at >= :since 
 -- name: save_worker
 -- Makes a worker known.
 INSERT INTO workers (worker, host, pid, started, level) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (worker) DO UPDATE SET host = excluded.host, pid = excluded.pid, started = excluded.started, level = excluded.level;
+ON CONFLICT (worker) DO UPDATE SET host = excluded.host, pid = excluded.pid, started = excluded.started, level = excluded.level,
+    load = '', heard = 0;
+
+-- name: save_load
+-- What a worker is doing.
+UPDATE workers SET load = ?, heard = ? WHERE worker = ?;
 
 -- name: drop_worker
 -- Forgets a worker.
@@ -293,7 +298,7 @@ DELETE FROM workers WHERE worker = ?;
 
 -- name: workers
 -- All known workers.
-SELECT worker, host, pid, started, level FROM workers ORDER BY worker;
+SELECT worker, host, pid, started, level, heard, load FROM workers ORDER BY worker;
 
 -- name: is_home
 -- Whether a worker is the home of any execution that may go on.

@@ -24,6 +24,7 @@ from perdure.store.contract import (
     Event,
     JournalRow,
     KeyedStart,
+    Load,
     LockClaim,
     Message,
     Row,
@@ -39,6 +40,7 @@ from perdure.store.sqlite.connection import BUSY_TIMEOUT_MS, SQL, Database, conn
 from perdure.store.sqlite.events import publish, read_events
 from perdure.store.sqlite.presence import Presence
 
+REPORTS_APART = 10_000_000  # microseconds after which a load is written that has not changed
 LOOK_SECONDS = 0.01  # between two looks whether another process has written
 
 
@@ -83,6 +85,7 @@ class SqliteStore:
         self._presence = Presence(None if database.in_memory else Path(f"{place}.workers"))
         self._files = None if database.in_memory else BlobFiles(Path(f"{place}.blobs"))
         self._sent = False
+        self._reported: dict[str, tuple[Load, int]] = {}  # by worker: what was written, and when
         self._version = self._data_version()
 
     @classmethod
@@ -237,8 +240,19 @@ class SqliteStore:
         async with self._access:
             return claims.workers(self._database, self._presence)
 
+    async def report(self, worker: str, load: Load, *, now: int) -> None:
+        before = self._reported.get(worker)
+        if before is not None and load == before[0] and now - before[1] < REPORTS_APART:
+            return  # a worker with nothing to do need not wake the disk to say so
+        async with self._access:
+            claims.report(self._database, self._presence, worker, load, now=now)
+        self._reported[worker] = (load, now)
+
     def leased(self) -> bool:
         return True  # by the locks on their files others know at once who lives
+
+    def lost(self) -> bool:
+        return False
 
     def offset(self) -> int:
         return 0
