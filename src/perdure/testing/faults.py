@@ -15,6 +15,7 @@ from perdure.store.contract import (
     Arrived,
     Batch,
     Blob,
+    BlobName,
     Committed,
     Definition,
     Event,
@@ -24,6 +25,7 @@ from perdure.store.contract import (
     Message,
     Row,
     Snapshot,
+    Space,
     Store,
     Usage,
     Worker,
@@ -175,6 +177,35 @@ class FaultyStore:
 
     async def changed(self) -> bool:
         return await self._call("changed", self.store.changed)
+
+    async def finished(
+        self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
+    ) -> tuple[list[Row], ExecutionId | None]:
+        return await self._call("finished", lambda: self.store.finished(before, after=after, limit=limit))
+
+    async def remove(self, executions: Sequence[ExecutionId]) -> list[ExecutionId]:
+        return await self._call("remove", lambda: self.store.remove(executions))
+
+    async def reclaim(self, limit: int) -> int:
+        return await self._call("reclaim", lambda: self.store.reclaim(limit))
+
+    async def forget_events(self, before: int, *, limit: int) -> int:
+        return await self._call("forget_events", lambda: self.store.forget_events(before, limit=limit))
+
+    async def bodies(self, *, after: str = "", limit: int = 1_000) -> tuple[list[tuple[ExecutionId | None, bytes]], str]:
+        return await self._call("bodies", lambda: self.store.bodies(after=after, limit=limit))
+
+    async def old_blobs(self, *, unsaved: int, after: str = "", limit: int = 1_000) -> tuple[list[BlobName], str]:
+        return await self._call("old_blobs", lambda: self.store.old_blobs(unsaved=unsaved, after=after, limit=limit))
+
+    async def drop_blobs(self, blobs: Sequence[BlobName], *, unsaved: int) -> list[BlobName]:
+        return await self._call("drop_blobs", lambda: self.store.drop_blobs(blobs, unsaved=unsaved))
+
+    async def lease(self, name: str, holder: str, *, now: int, until: int) -> bool:
+        return await self._call("lease", lambda: self.store.lease(name, holder, now=now, until=until))
+
+    async def space(self) -> Space:
+        return await self._call("space", self.store.space)
 
     def usage(self) -> Usage:
         return self.store.usage()

@@ -53,7 +53,9 @@ def find_keyed(database: Database, tenant: str, workflow: str, key: str) -> Keye
 def read_journal(database: Database, execution: ExecutionId, *, after: int, limit: int) -> list[JournalRow]:
     return [
         JournalRow(execution=execution, first_seq=first_seq, count=count, at=at, level=level, body=body)
-        for execution, first_seq, count, at, level, body in database.all(SQL["journal"], (execution, after, limit))
+        for execution, first_seq, count, at, level, body in database.all(
+            SQL["journal"], {"execution": execution, "after": after, "limit": limit}
+        )
     ]
 
 
