@@ -357,6 +357,10 @@ class Store(Protocol):
         """All with this name, newest first."""
         ...
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        """The next ones of all tenants in the order in which they were saved, each with its position; from 0 on all."""
+        ...
+
     # -- blobs --------------------------------------------------------------------------------------------------------
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         """Make blobs durable on their own, ahead of the step that names them. Idempotent.

@@ -136,6 +136,9 @@ class FaultyStore:
     async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
         return await self._call("definitions", lambda: self.store.definitions(name, tenant=tenant))
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        return await self._call("definitions_since", lambda: self.store.definitions_since(position, limit=limit))
+
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         await self._call("save_blobs", lambda: self.store.save_blobs(blobs))
 

@@ -24,14 +24,14 @@ class BlobFiles:
         self._parts = folder / "part"
 
     def write(self, blobs: Iterable[Blob]) -> None:
-        """Make these durable, the folders' entries too. Those that are there already stay, and are young again. Raises OSError."""
+        """Make these durable, the folders' entries too. Those that are there already are only young again. Raises OSError."""
         self._make_folders(self._parts)
         with self._gate(fcntl.LOCK_SH):
             for blob in blobs:
                 self._write(blob)
 
     def unlink(self, loose: Iterable[tuple[bytes, int]]) -> list[bytes]:
-        """Remove files (digest, moment) that nobody has written since their moment, microseconds UTC; those that are gone now."""
+        """Remove files that nobody has written since a moment each, microseconds UTC; those that are gone now."""
         gone = []
         with self._gate(fcntl.LOCK_EX):  # who finds a file and counts on it has made it young before, or finds none
             for digest, moment in loose:

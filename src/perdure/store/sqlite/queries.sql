@@ -246,6 +246,10 @@ SELECT digest, tenant, name, created, document, lock, origin FROM definitions WH
 SELECT digest, tenant, name, created, document, lock, origin FROM definitions
 WHERE tenant = ? AND name = ? ORDER BY created DESC, number DESC;
 
+-- name: definitions_since
+-- The definitions of all tenants in the order in which they were saved.
+SELECT number, digest, tenant, name, created, document, lock, origin FROM definitions WHERE number > ? ORDER BY number LIMIT ?;
+
 -- name: save_blob
 -- Keeps a large value; one that is there already is only younger again, unless it is young (600,000,000: ten minutes).
 INSERT INTO blobs (tenant, digest, size, body, saved)

@@ -80,6 +80,10 @@ def find_definitions(database: Database, name: str, *, tenant: str) -> list[Defi
     return [_read_definition(row) for row in database.all(SQL["definitions"], (tenant, name))]
 
 
+def find_definitions_since(database: Database, position: int, limit: int) -> list[tuple[int, Definition]]:
+    return [(row[0], _read_definition(row[1:])) for row in database.all(SQL["definitions_since"], (position, limit))]
+
+
 def _read_definition(row: tuple[Any, ...]) -> Definition:
     digest, tenant, name, created, document, lock, origin = row
     return Definition(digest=digest, tenant=tenant, name=name, created=created, document=document, lock=lock, origin=origin)

@@ -26,7 +26,7 @@ def look_for_finished(
     database: Database, before: int, *, after: ExecutionId | None, limit: int
 ) -> tuple[list[Row], ExecutionId | None]:
     """Of the next executions those that had ended before a time, and what to go on after."""
-    bound = max(0, before // 1_000).to_bytes(6, "big")  # ids begin with the milliseconds of their start
+    bound = max(0, before // 1_000 + 1).to_bytes(6, "big")  # ids begin with the milliseconds of their start
     asked = {"before": before, "after": after or _FIRST, "bound": bound, "limit": limit}
     rows = database.all(SQL["look_for_finished"], asked)
     found = [read_row(row[1:]) for row in rows if row[0]]

@@ -173,6 +173,10 @@ class SqliteStore:
         async with self._access:
             return records.find_definitions(self._database, name, tenant=tenant)
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        with self._database.errors:
+            return records.find_definitions_since(self._database, position, limit)
+
     # -- blobs ------------------------------------------------------------------------------------------------------------
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         await self._write_files(blobs)

@@ -137,6 +137,17 @@ class Records:
         assert await store.definitions("orders") == [new, after, between, old]
 
     @awaited
+    async def test_all_definitions_are_read_in_the_order_of_saving(self, place: Place) -> None:
+        """Of all names and tenants, in pages, each with the position to go on from."""
+        store = await place.open()
+        saved = [a_definition("a", b"1"), a_definition("b", b"2", tenant="acme"), a_definition("a", b"3")]
+        for definition in saved:
+            await store.save_definition(definition)
+        page = await store.definitions_since(0, limit=2)
+        assert [definition for _, definition in page] == saved[:2]
+        assert [definition for _, definition in await store.definitions_since(page[-1][0])] == saved[2:]
+
+    @awaited
     async def test_definitions_of_tenants_are_apart(self, place: Place) -> None:
         """The same document belongs to each tenant on its own."""
         store = await place.open()
