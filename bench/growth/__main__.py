@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("curves", nargs="*", help=f"which: {', '.join(CURVES)}; none: all")
     parser.add_argument("--quick", action="store_true", help="all of them at small sizes, only to see them run")
     parser.add_argument("--largest", type=int, default=0, help="leave out sizes above this one")
-    parser.add_argument("--publish", action="store_true", help="draw the last results into the documentation, and measure nothing")
+    parser.add_argument(
+        "--publish", action="store_true", help="draw the last results into the documentation, and measure nothing"
+    )
     parser.add_argument("--point", nargs=3, metavar=("CURVE", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.point:

@@ -233,8 +233,7 @@ async def history(folder: Path, size: int) -> Point:
     definition = read(_counting(size, {"wait": {"type": "delay", "for": "30d", "after": "each"}}))
     async with engine(folder) as opened:
         begun = await opened.executions.start(definition, None)
-        while (state := opened.home.state(begun.execution)) is None or "wait" not in state.frames[""].instances:
-            await asyncio.sleep(0.05)
+        await _until_it_waits(opened, begun.execution)
         plan = definition.plan
     async with engine(folder) as opened:
         await opened.store.row(begun.execution)
@@ -251,6 +250,17 @@ async def history(folder: Path, size: int) -> Point:
     return point
 
 
+async def _until_it_waits(opened: Engine, execution: Any) -> None:
+    waits = asyncio.Event()
+
+    def saw(whose: Any, at: int, facts: list[Any]) -> None:
+        if whose == execution and any(getattr(fact, "node", "") == "wait" for fact in facts):
+            waits.set()
+
+    opened.home.observe(saw)
+    await waits.wait()
+
+
 class _WithoutSnapshots:
     """A store that has lost its snapshots."""
 
@@ -265,7 +275,7 @@ class _WithoutSnapshots:
 
 
 async def definition(folder: Path, size: int) -> Point:
-    """A definition of so many nodes in a chain, each with an expression: read, checked, compiled, from JSON as the API gets it."""
+    """A definition of so many nodes in a chain, each with an expression: read from JSON, checked, compiled."""
     point = Point("definition", size, size)
     catalog = catalog_of(works_for(""))
     nodes: dict[str, Any] = {"n0": {"type": "transform", "to": 0}}
@@ -273,7 +283,9 @@ async def definition(folder: Path, size: int) -> Point:
         before = f"n{number - 1}"
         nodes[f"n{number}"] = {"type": "transform", "after": before, "to": f"${{ nodes.{before} + 1 }}"}
     text = json.dumps({"perdure": 1, "name": "long", "nodes": nodes, "output": f"${{ nodes.n{size - 1} }}"}).encode()
-    read_definition(b'{"perdure": 1, "name": "w", "nodes": {"a": {"type": "transform", "to": 1}}}', source="w.json", catalog=catalog)
+    read_definition(
+        b'{"perdure": 1, "name": "w", "nodes": {"a": {"type": "transform", "to": 1}}}', source="w.json", catalog=catalog
+    )
     with measured(point):
         checked = read_definition(text, source="long.json", catalog=catalog)
     assert checked.plan is not None, checked.faults[:3]
@@ -297,6 +309,7 @@ CURVES: dict[str, tuple[Curve, tuple[int, ...]]] = {
 
 QUICK: dict[str, tuple[int, ...]] = {
     "loop": (100, 400), "while": (100, 400), "fan-out": (20, 80), "wide-loop": (20, 80), "waiting": (100, 400),
-    "waiting-in-memory": (100, 400), "waking": (20, 80), "database": (0, 200, 800), "history": (100, 400), "definition": (10, 40),
+    "waiting-in-memory": (100, 400), "waking": (20, 80), "database": (0, 200, 800), "history": (100, 400),
+    "definition": (10, 40),
 }  # fmt: skip
 """Sizes for a look whether it runs at all, and whether what is counted is flat."""

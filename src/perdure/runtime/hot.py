@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from perdure.engine import events
-from perdure.engine.codec import encode_value
+from perdure.engine.codec import FOLD, encode_snapshot, encode_value
 from perdure.engine.events import AnyInput
 from perdure.engine.execution import WAITING, Execution
 from perdure.engine.index import Index
@@ -18,7 +18,10 @@ from perdure.errors import StartConflict
 from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.runtime.plans import Loaded
 from perdure.runtime.resident import Resident
-from perdure.store.contract import STATUS_NUMBER, Batch, Event, KeyedStart, LockClaim, Message, Start, Subscription
+from perdure.store.contract import STATUS_NUMBER, Batch, Event, KeyedStart, LockClaim, Message, Snapshot, Start, Subscription
+
+SNAPSHOT_BYTES = 512 << 10
+"""What 5,000 facts have in the journal, at a hundred bytes each: a snapshot of so many bytes is as much again."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,7 @@ class Hot:
         "leaving",
         "loaded",
         "snapshot_seq",
+        "snapshot_weight",
         "start",
         "subscribed",
         "tenant",
@@ -75,6 +79,7 @@ class Hot:
         self.enclosed: Sequence[Message] = ()  # messages for it that its start brings along
         self.future: asyncio.Future[ExecutionId] | None = None  # of whoever starts it
         self.snapshot_seq = 0
+        self.snapshot_weight = 1.0  # of the last one: how many times its usual bytes
         self.armed = 0  # the due time that its entry among the home's timers is for
         self.leaving = False  # the turn being written lets it go
         self.errands = 0  # that are being run for it
@@ -98,6 +103,20 @@ class Hot:
         asked = [(place, given) for place, (given, _) in enumerate(self.inputs) if isinstance(given, events.Operate)]
         after_pause = asked[0][0] + 1 if asked and asked[0][1].action == "pause" else 0
         self.inputs.insert(after_pause, (recovered, 0))
+
+    def due_snapshot(self, facts: int) -> Snapshot | None:
+        """A snapshot, where so many facts have passed since the last one; after a heavy one as many times more.
+
+        So all snapshots together have about as many bytes as the journal, however wide the state is: by facts alone, an
+        execution of twice the width would write four times as much.
+        """
+        execution = self.execution
+        if execution.ended or execution.seq - self.snapshot_seq < facts * self.snapshot_weight:
+            return None
+        body = encode_snapshot(execution)
+        self.snapshot_seq = execution.seq
+        self.snapshot_weight = max(1.0, len(body) / SNAPSHOT_BYTES)
+        return Snapshot(execution=self.id, seq=execution.seq, fold=FOLD, body=body)
 
     def note(self, due: list[events.Due]) -> None:
         """Timers that came due are inputs like others."""

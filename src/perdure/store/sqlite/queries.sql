@@ -10,6 +10,18 @@ INSERT INTO keys (tenant, workflow, key, execution, fingerprint) VALUES (?, ?, ?
 INSERT INTO executions (execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (execution) DO NOTHING;
 
+-- name: begin
+-- An execution is among those that have not ended.
+INSERT INTO unfinished (execution, tenant) VALUES (?, ?);
+
+-- name: end
+-- Executions (one array of ids) have ended.
+DELETE FROM unfinished WHERE execution IN carray(?);
+
+-- name: end_without_success
+-- An execution is among those that have ended without success.
+INSERT INTO unsuccessful (execution, tenant) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
 -- name: fence
 -- Moves an execution on, if this home still is its home: a moved epoch changes nothing, which the count tells.
 UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ? WHERE execution = ? AND epoch = ?;
@@ -155,6 +167,24 @@ SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.prio
 FROM executions AS e LEFT JOIN wakes AS w USING (execution)
 WHERE e.execution < :before AND +e.tenant = :tenant AND (:statuses >> e.status) & 1
 ORDER BY e.execution DESC LIMIT :limit;
+
+-- name: unfinished_rows
+-- A tenant's executions that have not ended, newest first; of one workflow where it is named.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM unfinished AS u CROSS JOIN executions AS e USING (execution) LEFT JOIN wakes AS w USING (execution)
+WHERE u.execution < :before AND u.tenant = :tenant AND (:workflow IS NULL OR e.workflow = :workflow)
+  AND (:statuses >> e.status) & 1
+ORDER BY u.execution DESC LIMIT :limit;
+
+-- name: unsuccessful_rows
+-- A tenant's executions that have ended without success, newest first; of one workflow where it is named.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM unsuccessful AS u CROSS JOIN executions AS e USING (execution) LEFT JOIN wakes AS w USING (execution)
+WHERE u.execution < :before AND u.tenant = :tenant AND (:workflow IS NULL OR e.workflow = :workflow)
+  AND (:statuses >> e.status) & 1
+ORDER BY u.execution DESC LIMIT :limit;
 
 -- name: rows_of_workflow
 -- A workflow's executions, newest first.
@@ -326,6 +356,10 @@ DELETE FROM snapshots WHERE execution IN carray(?);
 -- name: remove_wakes
 -- Removes the wake times of executions (one array of ids).
 DELETE FROM wakes WHERE execution IN carray(?);
+
+-- name: remove_unsuccessful
+-- Executions (one array of ids) are no longer among those that have ended without success.
+DELETE FROM unsuccessful WHERE execution IN carray(?);
 
 -- name: leave_behind
 -- Notes that an execution was removed whose other rows are still there.

@@ -16,7 +16,9 @@ LEFTOVERS_MAX = 100  # executions whose rows are cleared away in one transaction
 FREE_SHARE = 5  # this part of the file stays free for what comes next: it would only be taken from the disk again
 FILES_MAX = 100  # files that are unlinked at once
 
-_AT_ONCE = (SQL["remove_snapshots"], SQL["remove_wakes"], SQL["end_subscriptions"], SQL["end_locks"])
+_AT_ONCE = (
+    SQL["remove_snapshots"], SQL["remove_wakes"], SQL["remove_unsuccessful"], SQL["end_subscriptions"], SQL["end_locks"],
+)  # fmt: skip
 _LITTLE_BY_LITTLE = (SQL["clear_journal"], SQL["clear_inbox"], SQL["clear_accepted"])
 _BODIES = {"inbox": SQL["bodies_of_inbox"], "journal": SQL["bodies_of_journal"], "events": SQL["bodies_of_events"]}
 _FIRST = ExecutionId(b"")

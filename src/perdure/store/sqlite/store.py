@@ -174,7 +174,7 @@ class SqliteStore:
             return records.find_definitions(self._database, name, tenant=tenant)
 
     async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
-        with self._database.errors:
+        async with self._access:
             return records.find_definitions_since(self._database, position, limit)
 
     # -- blobs ------------------------------------------------------------------------------------------------------------

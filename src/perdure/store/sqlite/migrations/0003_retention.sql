@@ -1,4 +1,19 @@
--- What is removed when its time is over, and who does it.
+-- What is left when much has ended, what is removed when its time is over, and who does it.
+
+-- Executions that have not ended: few beside those that have, so whoever looks for them need not look at all. Written where one
+-- begins and where it ends, and not by its steps.
+CREATE TABLE unfinished (
+    execution BLOB NOT NULL PRIMARY KEY,
+    tenant    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO unfinished (execution, tenant) SELECT execution, tenant FROM executions WHERE status < 6;
+
+-- Executions that have ended without success: what an operator lists most.
+CREATE TABLE unsuccessful (
+    execution BLOB NOT NULL PRIMARY KEY,
+    tenant    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO unsuccessful (execution, tenant) SELECT execution, tenant FROM executions WHERE status > 6;
 
 -- Executions that were removed and have left rows behind, which are cleared away a few at a time.
 CREATE TABLE leftovers (
