@@ -7,10 +7,10 @@ SECONDS ?= 60
 SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack format clean
+.PHONY: help setup run test check lint types imports docs bench bench-peers bench-growth simulate chaos attack format clean
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## .venv with perdure in it; quick when nothing changed
 	@tools/setup "$(PYTHON)"
@@ -42,6 +42,9 @@ bench: setup  ## measure; prints the table and writes bench/results/latest.json
 bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an hour; ARGS="--repeat 5 --publish")
 	@bench/peers/setup
 	@$(BIN)/python -m bench.peers $(ARGS)
+
+bench-growth: setup  ## measure how cost grows with size, up to a million of each thing; half an hour
+	@$(BIN)/python -m bench.growth
 
 simulate: setup  ## live through random worlds where all goes wrong (SEEDS=1000 SEED=first)
 	@$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) --first $(or $(SEED),0)

@@ -501,7 +501,8 @@ class Home:
                 await self.take_messages()
                 await self._errands.look_for_locks()
             if self._adopts and not self._closing:
-                await self.take()
+                while len(await self.take()) == CLAIM_MAX and len(self._hot) <= 2 * CLAIM_MAX:  # noqa: ASYNC110 - nothing to wait for
+                    await asyncio.sleep(0)  # their turn: what only ends, or waits again, has left when the next ones come
                 await self._release_held()
         except StoreBusy as busy:
             log.warning("the store is busy: %s", busy.message)
