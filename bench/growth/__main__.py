@@ -42,10 +42,10 @@ def main() -> None:
     unknown = set(given.curves) - set(CURVES)
     if unknown:
         parser.error(f"there is no curve {', '.join(sorted(unknown))}")
-    names = given.curves or list(CURVES)
-    rows = list(measure(names, quick=given.quick, largest=given.largest))
-    if not given.quick:
-        keep(rows, names)
+    for name in given.curves or list(CURVES):
+        rows = list(measure(name, quick=given.quick, largest=given.largest))
+        if not given.quick:
+            keep(rows, name)
 
 
 def point(curve: str, size: int, folder: Path) -> dict[str, Any]:
@@ -54,15 +54,14 @@ def point(curve: str, size: int, folder: Path) -> dict[str, Any]:
     return {"name": curve, **made.row()}  # type: ignore[attr-defined]  # a coroutine of a Point
 
 
-def measure(names: list[str], *, quick: bool = False, largest: int = 0) -> Iterator[dict[str, Any]]:
-    """Every point of these curves, each in a fresh process and an empty folder; printed as they come."""
-    for name in names:
-        for size in QUICK[name] if quick else CURVES[name][1]:
-            if largest and size > largest:
-                continue
-            row = apart(name, size)
-            print(told(row), flush=True)
-            yield row
+def measure(name: str, *, quick: bool = False, largest: int = 0) -> Iterator[dict[str, Any]]:
+    """Every point of a curve, each in a fresh process and an empty folder; printed as they come."""
+    for size in QUICK[name] if quick else CURVES[name][1]:
+        if largest and size > largest:
+            continue
+        row = apart(name, size)
+        print(told(row), flush=True)
+        yield row
 
 
 def apart(name: str, size: int) -> dict[str, Any]:
@@ -86,11 +85,11 @@ def told(row: dict[str, Any]) -> str:
     return f"{row['curve']:18} {row['size']:>9,}  cpu {row['cpu_us']:>10,.1f} µs  wall {row['wall_us']:>10,.1f} µs  {said}"
 
 
-def keep(rows: list[dict[str, Any]], names: list[str]) -> None:
-    """Write the results; those of curves that were not measured now stay."""
+def keep(rows: list[dict[str, Any]], name: str) -> None:
+    """Write the results; those of other curves stay."""
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([row for row in before if row["name"] not in names] + rows, indent=1) + "\n")
+    RESULTS.write_text(json.dumps([row for row in before if row["name"] != name] + rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

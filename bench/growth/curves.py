@@ -296,7 +296,7 @@ Curve = Callable[[Path, int], Awaitable[Point]]
 CURVES: dict[str, tuple[Curve, tuple[int, ...]]] = {
     "loop": (loop_of_effects, (1_000, 10_000, 100_000, 1_000_000)),
     "while": (while_of_steps, (1_000, 10_000, 100_000, 1_000_000)),
-    "fan-out": (fan_out, (100, 1_000, 10_000, 25_000)),
+    "fan-out": (fan_out, (100, 1_000, 10_000, 24_000)),
     "wide-loop": (wide_loop, (100, 1_000, 10_000, 100_000)),
     "waiting": (waiting, (10_000, 100_000, 1_000_000)),
     "waiting-in-memory": (waiting_in_memory, (1_000, 10_000, 100_000)),
