@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench.growth.curves import CURVES
+
 BEGIN, END = "<!-- growth: begin -->", "<!-- growth: end -->"
 GREY = "#7d8590"  # to be read on light ground and on dark
 COLOURS = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#ef4444")
@@ -67,7 +69,8 @@ COLUMNS = (
 
 
 def publish(rows: list[Row], docs: Path) -> None:
-    """Write all pictures and the table."""
+    """Write all pictures and the table, in the order of the curves."""
+    rows = sorted(rows, key=lambda row: (list(CURVES).index(row["name"]), row["size"]))
     folder = docs / "pictures" / "growth"
     folder.mkdir(parents=True, exist_ok=True)
     for name in PICTURES:

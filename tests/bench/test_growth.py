@@ -40,8 +40,9 @@ def test_what_is_counted_for_a_unit_does_not_grow(name: str, tmp_path: Path) -> 
             assert large[count] <= 1.1 * small[count], (name, count, small, large)
 
 
-def test_a_store_full_of_what_has_ended_costs_a_start_nothing_more(tmp_path: Path) -> None:
+def test_a_store_full_of_what_has_ended_costs_a_start_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many statements, rows and bytes as with fewer; what was to be pruned was."""
+    monkeypatch.setattr("bench.growth.curves.ROUNDS", 10)
     empty, some, many = points("database", tmp_path)
     for count in ("transactions", "statements", "rows", "bytes"):
         assert some[count] == many[count] == empty[count]

@@ -67,6 +67,16 @@ def test_what_cannot_be_an_age_is_refused(perdure: Perdure) -> None:
     assert perdure("prune", "--store", "nowhere.db").code == 2
 
 
+def test_a_parent_that_has_ended_shows_its_child_as_pruned(perdure: Perdure) -> None:
+    """While the parent went on its child was kept; now its own retention counts, and the parent tells what became of it."""
+    perdure.flow(QUICK, name="child", **SOON)
+    parent = perdure.run({"sub": {"type": "subworkflow", "workflow": "child"}}, name="parent").last["execution"]
+    assert perdure("prune", "--json").last["workflows"] == {"child": 1}
+    shown = perdure("show", parent).stdout
+    assert "pruned     child  sub" in shown
+    assert perdure("why", parent).code == 0
+
+
 def test_it_prunes_beside_a_process_that_runs(perdure: Perdure) -> None:
     """A worker has the store open and goes on: what it runs stays, and ends as ever."""
     perdure.run(QUICK, name="soon", **SOON)

@@ -11,7 +11,7 @@ from perdure.engine.codec import LEVEL, encode_row
 from perdure.engine.events import AnyInput
 from perdure.engine.inputs import in_order
 from perdure.engine.machine import Stepped, step
-from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, status_number
+from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, foremost, status_number
 from perdure.settings import Settings
 from perdure.store.contract import Batch, Blob, Turn
 
@@ -44,7 +44,7 @@ class Gathering:
 
     def step(self, hot: Hot) -> None:
         """Step an execution with all that has arrived for it, and add what the commit must write of it."""
-        taking, hot.inputs = hot.inputs, []
+        taking, hot.inputs = foremost(hot.inputs)
         execution, batch = hot.execution, self.batch
         inputs = [given for given, _ in taking]
         if len(taking) > 1:

@@ -24,6 +24,10 @@ SNAPSHOT_BYTES = 512 << 10
 """What 5,000 facts have in the journal, at a hundred bytes each: a snapshot of so many bytes is as much again."""
 
 
+GIVEN_MAX = 2_000
+"""Inputs that a step is given at once, where more are queued: more than one takes before it is cut."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How an execution ended. `output` is decoded, `error` the object of RFC 9457, None where there is none."""
 
@@ -121,6 +125,25 @@ class Hot:
     def note(self, due: list[events.Due]) -> None:
         """Timers that came due are inputs like others."""
         self.inputs.extend((timer, 0) for timer in due)
+
+
+def foremost(inputs: list[tuple[AnyInput, int]]) -> tuple[list[tuple[AnyInput, int]], list[tuple[AnyInput, int]]]:
+    """What the next step is given of what has arrived, and what waits for the one after it.
+
+    A step is cut after so many facts, so of a long queue of answers it takes the first and leaves the rest; to put all of them
+    in order for each step would cost the square of the queue. What is given is what would come first in any case: with timers
+    anywhere, or an operator further back, that is found out by looking at all.
+    """
+    if len(inputs) <= GIVEN_MAX:
+        return inputs, []
+    front, back = inputs[:GIVEN_MAX], inputs[GIVEN_MAX:]
+    if any(type(given) is events.Due for given, _ in front) or any(type(given) in _OUT_OF_TURN for given, _ in back):
+        return inputs, []
+    return front, back
+
+
+_OUT_OF_TURN = frozenset((events.Due, events.Operate, events.Recovered, events.Start, events.Continue))
+"""Inputs that do not simply come one after another (rule 2)."""
 
 
 def settle(futures: Iterable[asyncio.Future[Outcome]], hot: Hot, output: Any) -> None:
