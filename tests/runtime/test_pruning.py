@@ -13,6 +13,7 @@ from over_age import DAY_SECONDS, LARGE, ONE_DAY, QUICK, WAITS, begin, blobs, bo
 from perdure.app import open_engine
 from perdure.errors import Refused, StoreFull
 from perdure.ids import ExecutionId
+from perdure.operations.events import emit
 from perdure.runtime.retention import FIRST_LOOK_SECONDS, Pruning, Retention
 from perdure.settings import Settings
 from perdure.store.contract import Store
@@ -256,6 +257,22 @@ def test_large_values_of_a_pass_that_died_go_with_the_first_of_the_next_process(
         faulty.calls.clear()
         await retention._prune()
         assert "old_blobs" not in faulty.calls
+
+    world.look(main)
+
+
+def test_what_pruned_events_named_goes_with_the_next_pass() -> None:
+    """Also where that one has no execution to remove."""
+    world = World()
+    world.look(lambda store: emit(store, world.clock, "order.paid", "e" * 5_000))
+    world.clock.jump(2 * DAY_SECONDS)
+
+    async def main(store: Store) -> None:
+        faulty = FaultyStore(store)
+        retention = Retention(faulty, world.clock, Settings(event_retention="1d"), worker="a")
+        for looks in (1, 2, 2):
+            await retention._prune()
+            assert faulty.counts["old_blobs"] == looks
 
     world.look(main)
 

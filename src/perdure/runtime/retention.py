@@ -347,7 +347,7 @@ class Retention:
         pruning = Pruning(self._store, self._clock, policy, holder=self._worker, retentions=self._retentions)
         # A process that died may have removed executions without coming to what they named: so each looks once in any case.
         pruned = await pruning.run(sweep=not self._has_swept)
-        self._has_swept = True
+        self._has_swept = not pruned.events  # what those named goes the next time
         if pruned.executions or pruned.events or pruned.blobs:
             log.info(
                 "pruned %d executions, %d events and %d large values; %d executions are kept for their parents",
