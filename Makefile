@@ -5,9 +5,10 @@ BIN := .venv/bin
 JOBS ?= auto
 SECONDS ?= 60
 SEEDS ?= 1000
+STEPS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench bench-peers bench-growth simulate chaos attack format clean
+.PHONY: help setup run test check lint types imports docs bench bench-peers bench-growth simulate chaos attack format clean bloat counts
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +40,9 @@ docs: setup  ## build the documentation into site/
 bench: setup  ## measure; prints the table and writes bench/results/latest.json
 	@$(BIN)/python -m bench
 
+counts: setup  ## what a step costs, in counts, beside the last release's (ARGS='--accept "why"')
+	@$(BIN)/python -m bench.counts $(ARGS)
+
 bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an hour; ARGS="--repeat 5 --publish")
 	@bench/peers/setup
 	@$(BIN)/python -m bench.peers $(ARGS)
@@ -54,6 +58,9 @@ chaos: setup  ## kill it, fill its disk, cut its power (SECONDS=60 SEED=n)
 
 attack: setup  ## attack expressions, definitions and journals (SECONDS=60 SEED=n)
 	@$(BIN)/python tests/attack/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+bloat: setup  ## a million steps on PostgreSQL: how many dead rows they leave (STEPS=1000000)
+	@STEPS=$(STEPS) $(BIN)/python -m pytest -q -n 0 -s tests/store/postgres/test_dead_rows.py
 
 format: setup  ## format the code
 	@$(BIN)/ruff check --fix --exit-zero --quiet

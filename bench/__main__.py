@@ -199,7 +199,7 @@ def _rows(found: dict[tuple[str, str, str], list[float]]) -> Iterator[dict[str, 
         yield {
             "workload": workload,
             "engine": f"perdure {__version__}",
-            "store": "sqlite",
+            "store": "postgresql" if os.environ.get("BENCH_STORE") else "sqlite",
             "durability": DURABILITY,
             "metric": metric,
             "unit": unit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,9 +34,9 @@ def read(document: dict[str, Any]) -> Read:
 
 @asynccontextmanager
 async def engine(folder: Path, *, adopts: bool = False, **settings: Any) -> AsyncIterator[Engine]:
-    """An engine on a fresh file with everything but `settings` at its default: WAL, synchronous=FULL."""
+    """An engine with everything but `settings` at its default, on a fresh file (WAL, synchronous=FULL) or on BENCH_STORE."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything runs
-    given = Settings(store=str(folder / "bench.db"), **settings)
+    given = Settings(store=os.environ.get("BENCH_STORE") or str(folder / "bench.db"), **settings)
     async with open_engine(given, node_files=(str(NODES),), adopts=adopts) as opened:
         yield opened
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perdure.testing.replay import SecondReading, findings_in
 
 pytest_plugins = ["pytester"]
+sys.path.insert(0, str(Path(__file__).parent))  # the server is a module beside the tests, not part of the product
+
+if TYPE_CHECKING:
+    from perdure.testing.stores.postgres import PostgresPlace
+    from postgres_server import PostgresServer
 
 FIGURES = ("executions", "turns", "shortened", "unseen", "stores", "tests_left_out")
 _READING = pytest.StashKey[SecondReading]()
@@ -64,6 +71,34 @@ def verify_store(request: pytest.FixtureRequest, read_again: None) -> Callable[.
             assert asyncio.run(findings_in(path, node_files=node_files)) == []
 
     return verify
+
+
+# -- PostgreSQL ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of our own, started when the first test asks for it, and gone with the last."""
+    from postgres_server import PostgresServer
+
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres_place(postgres_server: PostgresServer) -> Iterator[PostgresPlace]:
+    """An empty store in PostgreSQL."""
+    from perdure.testing.stores.postgres import PostgresPlace
+
+    with postgres_server.clean_database() as name:
+        sql, spoil = partial(postgres_server.sql, database=name), partial(postgres_server.spoil, name)
+        place = PostgresPlace(postgres_server.url(name), sql, spoil)
+        yield place
+        place.abandon()
 
 
 # -- what is said at the end --------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from perdure.runtime.retention import Retention
 from perdure.runtime.watchdog import Blocked, Watchdog
 from perdure.settings import Settings
 from perdure.store.contract import FIRST_FINAL, Store
-from perdure.store.sqlite import open_store
+from perdure.store.sqlite import open_store as open_file
 
 log = logging.getLogger("perdure")
 
@@ -86,9 +86,7 @@ async def open_engine(
     clock = clock if clock is not None else SystemClock()
     own_store = store is None
     if store is None:
-        store = await open_store(
-            settings.store, busy_timeout_ms=settings.busy_timeout // 1_000, threaded=settings.commit_thread, clock=clock
-        )
+        store = await open_store(settings, clock)
     pool = ProcessPool(settings.processes or os.cpu_count() or 1)
     watchdog = Watchdog(_say_blocked, limit=settings.watchdog, clock=clock)
     try:
@@ -138,11 +136,23 @@ async def _take_first(home: Home) -> None:
 async def open_client(settings: Settings | None = None, *, create: bool = False) -> AsyncIterator[tuple[Store, Executions]]:
     """Only what needs no home: look at executions, signal and cancel them, while other processes run them."""
     settings = settings if settings is not None else Settings.read(os.environ)
-    store = await open_store(settings.store, create=create, busy_timeout_ms=settings.busy_timeout // 1_000)
+    store = await open_store(settings, SystemClock(), create=create)
     try:
         yield store, Executions(store, SystemClock(), payload_max=settings.payload_max)
     finally:
         await store.close()
+
+
+async def open_store(settings: Settings, clock: Clock, *, create: bool = True) -> Store:
+    """The store that the settings name: a file, or a PostgreSQL database. Raises StoreError, NotFound, Refused (its URL)."""
+    busy_timeout_ms = settings.busy_timeout // 1_000
+    if "://" not in settings.store:
+        return await open_file(
+            settings.store, create=create, busy_timeout_ms=busy_timeout_ms, threaded=settings.commit_thread, clock=clock
+        )
+    from perdure.store.postgres import open_store as open_database
+
+    return await open_database(settings.store, create=create, busy_timeout_ms=busy_timeout_ms, lease=settings.lease)
 
 
 _YOUNG, _OLDEST = 1, 2  # the collector's generations

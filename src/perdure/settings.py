@@ -114,9 +114,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     store: str = _because(
-        "The SQLite file that holds everything. Beside the work, so that a first run needs no set-up.",
+        "The SQLite file that holds everything, or the URL of a PostgreSQL database that many workers share "
+        "(`postgresql://…`). A file beside the work, so that a first run needs no set-up.",
         "perdure.db",
         min_length=1,
+        repr=False,  # a URL may hold a password
     )
     slots: Number = _because(
         "Effects that run at the same time. They wait for others far more than they compute, so far more than cores.",
@@ -179,6 +181,12 @@ class Settings(BaseModel):
     prune_every: Duration = _because(
         "How often what is over its retention is pruned. Often enough that each time there is little.",
         3_600_000_000,
+        ge=1_000_000,
+    )
+    lease: Duration = _because(
+        "On PostgreSQL: how long a worker that is not heard of keeps its executions. It is heard of three times in that; after "
+        "its death others go on when it has run out.",
+        6_000_000,
         ge=1_000_000,
     )
 

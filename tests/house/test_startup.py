@@ -22,10 +22,11 @@ SENDING = {"apprise", "httpx", "perdure.nodes.exchange"}  # by whoever sends a r
 SANDBOX = {"pydantic_monty"}  # by whoever runs a piece of code
 TERMINAL = {"perdure.cli.live", "rich"}  # by whoever draws on a terminal
 PROCESSES = {"psutil"}  # by whoever had a process to run blocking work in
+DATABASE = {"asyncpg", "perdure.store.postgres"}  # by whoever names a database as the store
 STORE = {"apsw", "perdure.app", "perdure.runtime.home", "perdure.store.sqlite"}
 READING = {"perdure.definition.parse", "yaml"}  # by whoever reads a definition's text
 ROOMS = {"perdure.definition", "perdure.engine", "perdure.expressions", "perdure.nodes", "perdure.operations"}
-SPARED = SENDING | SANDBOX | TERMINAL | PROCESSES
+SPARED = SENDING | SANDBOX | TERMINAL | PROCESSES | DATABASE
 HELP = SPARED | STORE | READING | ROOMS | {"asyncio", "jsonschema_rs", "perdure.settings", "pydantic"}
 
 

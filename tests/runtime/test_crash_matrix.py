@@ -21,7 +21,7 @@ from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.operations.definitions import Read
 from perdure.operations.executions import Executions, Shown
 from perdure.runtime.hot import Outcome
-from perdure.store.contract import STATUSES, Row
+from perdure.store.contract import STATUSES, Row, Store
 from perdure.store.sqlite import SqliteStore
 from perdure.testing.faults import Crash, CrashPoint
 from perdure.testing.stores.sqlite import FilePlace
@@ -49,29 +49,32 @@ class Seen:
 def look(world: World) -> Seen:
     """What is on disk, after whatever happened."""
 
-    async def main() -> Seen:
-        store = await world.place.open()
-        assert isinstance(store, SqliteStore)
-        try:
-            executions = Executions(store, world.clock)
-            rows = await store.rows(limit=1_000)
-            shown = {row.execution: await executions.show(row.execution) for row in rows}
-            values = {
-                row.execution: [
-                    (kind, path, visit, ports, await executions.value(row, raw))
-                    for kind, path, visit, ports, raw in outcomes(shown[row.execution])
-                ]
-                for row in rows
-            }
-            log = [(event.type, event.id, event.body) for _, event in await store.events(limit=1_000)]
-            digests = [digest for (digest,) in store.connection.execute("SELECT digest FROM blobs").fetchall()]
-            bodies = await store.blobs("default", digests)
-            resident = {digest: decode_value(body) for digest, body in bodies.items()}
-            return Seen(rows, shown, values, log, resident)
-        finally:
-            world.place.die(store)
+    async def main(store: Store) -> Seen:
+        executions = Executions(store, world.clock)
+        rows = await store.rows(limit=1_000)
+        shown = {row.execution: await executions.show(row.execution) for row in rows}
+        values = {
+            row.execution: [
+                (kind, path, visit, ports, await executions.value(row, raw))
+                for kind, path, visit, ports, raw in outcomes(shown[row.execution])
+            ]
+            for row in rows
+        }
+        log = [(event.type, event.id, event.body) for _, event in await store.events(limit=1_000)]
+        bodies = await store.blobs("default", digests_in(world, store))
+        resident = {digest: decode_value(body) for digest, body in bodies.items()}
+        return Seen(rows, shown, values, log, resident)
 
-    return world.run(main)
+    return world.look(main)
+
+
+def digests_in(world: World, store: Store) -> list[bytes]:
+    """Of all large values."""
+    if isinstance(store, SqliteStore):
+        rows = store.connection.execute("SELECT digest FROM blobs").fetchall()
+    else:
+        rows = world.place.sql("SELECT digest FROM perdure.blobs")  # type: ignore[attr-defined]  # a place in PostgreSQL
+    return [digest for (digest,) in rows]
 
 
 def facts(shown: Shown) -> list[events.AnyFact]:

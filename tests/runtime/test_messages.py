@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from perdure.errors import NotFound, Refused
 from perdure.ids import ExecutionId, id_text
 from perdure.operations.executions import Executions
 from perdure.runtime.hot import Outcome
-from perdure.store.contract import Batch, Committed
+from perdure.store.contract import Arrived, Batch, Committed
 from perdure.testing.world import BEGIN, Process, World, act, pass_time, workflow_of
 
 WAIT = workflow_of({"ok": {"type": "wait_for_signal", "signal": "ok"}})
@@ -261,3 +262,68 @@ def test_many_messages_at_once_are_each_taken_once() -> None:
 
     outcome = world.live(main)
     assert sorted(outcome.output.values()) == list(range(30))
+
+
+# -- stores that take their time ------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_is_taken_in_while_the_inbox_is_read_is_taken_in_once() -> None:
+    """Two reads overlap: what the first one brought is consumed before the second, which has it too, comes back."""
+    world = World()
+    nodes = {
+        "ok": {"type": "wait_for_signal", "signal": "ok"},
+        "again": {"type": "wait_for_signal", "after": "ok", "signal": "ok"},
+    }
+    workflow = world.read(workflow_of({**nodes, "work": act(seconds=100)}, output="${ [nodes.ok, nodes.again] }"))
+
+    async def main(process: Process) -> Outcome:
+        execution = await process.start(workflow)
+        await pass_time(5)
+        read = process.store.arrived
+
+        async def slowly(*args: Any, **given: Any) -> list[Arrived]:
+            page = await read(*args, **given)
+            await pass_time(3)
+            return page
+
+        process.store.arrived = slowly  # type: ignore[method-assign]  # only this store is slow
+        await asyncio.gather(process.executions.signal(execution, "ok", 1, id="one"), delayed(2, process.home.take_messages))
+        await pass_time(10)
+        await process.executions.signal(execution, "ok", 2, id="two")
+        return await process.result(execution)
+
+    assert world.live(main).output == [1, 2]
+
+
+async def delayed(seconds: float, then: Callable[[], Awaitable[None]]) -> None:
+    await pass_time(seconds)
+    await then()
+
+
+def test_a_message_that_comes_while_its_execution_is_loaded_is_found() -> None:
+    """It was not in the inbox when that was read, and the execution not in memory when the message was looked for."""
+    world = World()
+    workflow = world.read(WAIT)
+
+    async def begin(process: Process) -> ExecutionId:
+        execution = await process.start(workflow)
+        await pass_time(100)
+        assert process.home.state(execution) is None
+        return execution
+
+    async def load(process: Process) -> Outcome:
+        outside = Executions(process.store.store, world.clock)
+        read = process.store.inbox
+
+        async def slowly(*args: Any, **given: Any) -> list[Arrived]:
+            page = await read(*args, **given)
+            await outside.signal(execution, "ok", id="late")
+            await pass_time(5)  # in which it is looked for in vain
+            return page
+
+        process.store.inbox = slowly  # type: ignore[method-assign]  # only this store is slow
+        await process.home.take([execution])
+        return await process.result(execution)
+
+    execution = world.live(begin)
+    assert world.live(load, adopts=False).status == "succeeded"

@@ -43,14 +43,14 @@ class Child:
 
 
 @asynccontextmanager
-async def child(folder: Path) -> AsyncIterator[Child]:
-    """A child that has started; whatever happens, it is gone in the end."""
+async def child(folder: Path, store: str = "") -> AsyncIterator[Child]:
+    """A child that has started, on a file in the folder or on another store; whatever happens, it is gone in the end."""
     workflow = folder / "ask.yaml"
     workflow.write_text(WORKFLOW)
     program = Path(__file__).parent / "engine_process.py"
     environment = {**os.environ, "PYTHONPATH": str(Path(perdure.__file__).parent.parent)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(program), str(folder / "store.db"), str(workflow), stdout=PIPE, env=environment
+        sys.executable, str(program), store or str(folder / "store.db"), str(workflow), stdout=PIPE, env=environment
     )
     try:
         assert process.stdout is not None

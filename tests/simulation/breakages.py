@@ -9,8 +9,6 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
-import msgspec
-
 from perdure.engine import edges, events, failing, inputs, machine, operators, signals, timers
 from perdure.engine.commands import Run
 from perdure.engine.elements import subworkflow
@@ -20,7 +18,7 @@ from perdure.operations import executions
 from perdure.runtime import gathering
 from perdure.runtime.home import Home
 from perdure.runtime.hot import Hot
-from perdure.store.sqlite import commit
+from perdure.store.sqlite.connection import SQL
 
 Breakage = Callable[[], AbstractContextManager[Any]]
 
@@ -30,13 +28,10 @@ Breakage = Callable[[], AbstractContextManager[Any]]
 
 def _no_fence() -> AbstractContextManager[Any]:
     """A home that lost an execution goes on writing it."""
-    move_on = commit._move_on
-
-    def unfenced(database: Any, turns: list[Any]) -> None:
-        now = commit._epochs(database, [turn.execution for turn in turns])
-        move_on(database, [msgspec.structs.replace(turn, epoch=now.get(turn.execution, turn.epoch)) for turn in turns])
-
-    return patch.object(commit, "_move_on", unfenced)
+    fences = ("fence", "fence_and_release")
+    unfenced = {name: SQL[name].replace("epoch = ? AND seq = ?", "? IS NOT NULL AND ? IS NOT NULL") for name in fences}
+    assert all(unfenced[name] != SQL[name] for name in fences)
+    return patch.dict(SQL, unfenced)
 
 
 def _messages_come_twice() -> AbstractContextManager[Any]:
@@ -56,16 +51,16 @@ def _starts_come_twice() -> AbstractContextManager[Any]:
 
 def _effects_before_facts() -> AbstractContextManager[Any]:
     """An effect begins before its start is durable."""
-    step = Home._step
+    step = gathering.Gathering.step
 
-    def hasty(self: Home, hot: Any, taking: Any, batch: Any, stepped: list[Any]) -> int:
-        size = step(self, hot, taking, batch, stepped)
-        for command in stepped[-1][1].commands:
+    def hasty(self: gathering.Gathering, hot: Any) -> None:
+        step(self, hot)
+        home: Home = self._keep.__self__  # type: ignore[attr-defined]  # whose turn it is
+        for command in self.stepped[-1].done.commands:
             if isinstance(command, Run):
-                self.attempts.carry_out(hot, command)
-        return size
+                home.attempts.carry_out(hot, command)
 
-    return patch.object(Home, "_step", hasty)
+    return patch.object(gathering.Gathering, "step", hasty)
 
 
 def _answers_before_facts() -> AbstractContextManager[Any]:

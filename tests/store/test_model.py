@@ -302,12 +302,17 @@ class Play:
         assert alive == self.living
 
 
+@pytest.fixture(params=["memory", "postgres"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the store lives."""
+    return MemoryPlace() if request.param == "memory" else request.getfixturevalue("postgres_place")
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_store_does_what_the_model_does(seed: int) -> None:
+def test_the_store_does_what_the_model_does(seed: int, place: Place) -> None:
     """After every one of many random calls, store and model agree on rows, journals, inboxes, events, locks and workers."""
 
     async def play() -> None:
-        place = MemoryPlace()
         both = Play(seed, place, await place.open())
         for _ in range(CALLS):
             await both.call()

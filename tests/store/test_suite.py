@@ -1,10 +1,11 @@
-"""The suite for stores, run on the embedded store: in a file, with its writes in a thread, and in memory."""
+"""The suite for stores, run on each: the embedded one in a file, with its writes in a thread, in memory, and PostgreSQL."""
 
 from __future__ import annotations
 
 import pytest
 
 from perdure.testing.stores import SharedStoreSuite, StoreSuite
+from perdure.testing.stores.postgres import PostgresPlace
 from perdure.testing.stores.sqlite import FilePlace, MemoryPlace
 
 
@@ -31,3 +32,11 @@ class TestInMemory(StoreSuite):
     @pytest.fixture
     def place(self) -> MemoryPlace:
         return MemoryPlace()
+
+
+class TestInPostgres(SharedStoreSuite):
+    """PostgreSQL."""
+
+    @pytest.fixture
+    def place(self, postgres_place: PostgresPlace) -> PostgresPlace:
+        return postgres_place

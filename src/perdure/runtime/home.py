@@ -24,25 +24,25 @@ from perdure.engine.machine import Stepped
 from perdure.errors import PerdureError, Refused, StoreBusy, StoreDamaged, StoreError
 from perdure.ids import ExecutionId, id_text
 from perdure.runtime.alarms import Alarms
+from perdure.runtime.arrivals import Arrivals
 from perdure.runtime.attempts import Attempts, Ended
+from perdure.runtime.doubts import fates, left_with, still_waiting
 from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
 from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start
+from perdure.runtime.lacking import Lacking
 from perdure.runtime.loading import definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
 from perdure.runtime.plans import Loaded, Plans
 from perdure.runtime.resident import Resident
 from perdure.settings import Settings
-from perdure.store.contract import Batch, Blob, ExecutionsRefused, Message, Row, Start, Store, Turn
+from perdure.store.contract import Batch, Blob, Committed, ExecutionsRefused, Message, Row, Start, Store
 
 log = logging.getLogger("perdure.home")
 
 CLAIM_MAX = 500
 """Executions taken over at once: a worker that died with 10^5 of them must not stall the one that helps."""
-MESSAGES_PAGE = 1_000
 CLOSING_SECONDS = 0.001  # between two looks of a home that closes while turns are being written
-HELD_SECONDS = 60.0
-"""How long an execution is held that this worker lacks something for, before others may take it again."""
 AHEAD_BYTES = 256 << 10
 """Blobs larger than this are made durable ahead of the step that names them, off the loop."""
 
@@ -66,14 +66,14 @@ class Home:
         self._resident = Resident()
         self._hot: dict[ExecutionId, Hot] = {}
         self._dirty: dict[ExecutionId, Hot] = {}
-        self._delivered: set[int] = set()
+        self._arrivals = Arrivals(store, worker)
         self._outcomes: dict[ExecutionId, list[asyncio.Future[Outcome]]] = {}
         self._observers: list[Observer] = []
         self._armed = asyncio.Event()
         self._alarms = Alarms(clock, self._ring)
         self._tasks: list[asyncio.Task[None]] = []
         self._backgrounds: set[asyncio.Task[None]] = set()
-        self._lacking: dict[ExecutionId, tuple[float, Row] | None] = {}  # what we cannot run: held until when, None: let go
+        self._lacking = Lacking(store, clock)
         self._failed: BaseException | None = None
         self._closing = False
         self._turning = False
@@ -254,13 +254,13 @@ class Home:
         try:
             committed = await self._store.commit(batch) if batch.turns else None
         except ExecutionsRefused as refused:
-            committed = refused.committed
+            self._busy, committed = 0, refused.committed
             for execution, reason in refused.refused.items():
                 self._quarantine(self._hot[execution], PerdureError(reason))
         except StoreError as error:
-            await self._commit_failed(stepped, error)
-            return
-        self._busy = 0
+            committed, stepped = await self._commit_failed(stepped, batch, error)
+        else:
+            self._busy = 0
         self._errands.unlocked(batch.unlocks)
         if any(message.execution in self._hot for message in batch.messages):
             self._background(self.take_messages())
@@ -270,12 +270,11 @@ class Home:
             if self._hot.get(hot.id) is not hot:
                 continue
             if hot.id in fenced:
-                self._forget(hot)
-                self.attempts.abandon(hot.id)
+                self._lose(hot)
             elif hot.id in duplicates:
                 self._background(self._started_before(hot))
             else:
-                self._delivered.difference_update(position for _, position in taking[: len(done.taken)] if position)
+                self._arrivals.taken_in(position for _, position in taking[: len(done.taken)] if position)
                 self._committed(hot, done)
 
     def _committed(self, hot: Hot, done: Stepped) -> None:
@@ -365,24 +364,43 @@ class Home:
 
     # -- when something goes wrong ------------------------------------------------------------------------------------
 
-    async def _commit_failed(self, stepped: list[SteppedHot], error: StoreError) -> None:
-        """Nothing of the turn is durable: fold these executions again and give them the same inputs once more."""
+    async def _commit_failed(
+        self, stepped: list[SteppedHot], batch: Batch, error: StoreError
+    ) -> tuple[Committed, list[SteppedHot]]:
+        """What became of it, as far as it was written all the same. The others are folded again, and get their inputs again."""
         log.warning("commit of %d executions failed: %s (%s)", len(stepped), error.message, error.code)
         self._busy += 1
         if not isinstance(error, StoreBusy) or self._busy > BUSY_MAX:
             self._fail(error)
-            return
+            return Committed(), []
+        became = await patiently(lambda: fates(self._store, batch, self.worker))
+        settled = [each for each in stepped if became.get(each[0].id, "undone") != "undone"]
         for hot, _, taking in stepped:
-            if self._hot.get(hot.id) is not hot:
-                continue
-            if hot.start is None:
-                await patiently(partial(self._fold, hot))
-            else:
-                hot.begin_anew(Execution(), self._resident)
-            untaken = {id(given) for given, _ in taking}
-            arrived = [entry for entry in hot.inputs if id(entry[0]) not in untaken]  # also while it was read
-            hot.inputs = [*taking, *arrived]
-            self._touch(hot)
+            if self._hot.get(hot.id) is hot and became.get(hot.id, "undone") == "undone":
+                await patiently(partial(self._begin_again, hot, taking))
+        return Committed(fenced=frozenset(each for each, fate in became.items() if fate == "lost")), settled
+
+    async def _begin_again(self, hot: Hot, taking: list[tuple[AnyInput, int]]) -> None:
+        if hot.start is None:
+            await self._fold(hot)
+        else:
+            hot.begin_anew(Execution(), self._resident)
+        waiting = await still_waiting(self._store, hot.id, taking)
+        untaken = {id(given) for given, _ in taking}
+        arrived = [entry for entry in hot.inputs if id(entry[0]) not in untaken]  # also while it was read
+        hot.inputs = [*waiting, *arrived]
+        self._touch(hot)
+
+    def _lose(self, hot: Hot) -> None:
+        """Another home has it now, or else this one does not know where it stands and folds it again."""
+        self._forget(hot)
+        self.attempts.abandon(hot.id)
+        self._background(self._regain(hot.id))
+
+    async def _regain(self, execution: ExecutionId) -> None:
+        row = await patiently(lambda: left_with(self._store, execution, self.worker))
+        if row is not None and not self.has(execution):
+            await patiently(partial(self._load, row))
 
     def _quarantine(self, hot: Hot, error: BaseException) -> None:
         """One execution cannot go on here. It is set aside as it is on disk; all others go on."""
@@ -442,8 +460,10 @@ class Home:
                 return  # while this one was being read
             self.attempts.abandon(row.execution)
         self._hot[hot.id] = hot  # now that it is what the disk says: nothing may be stepped before
-        for message in inbox:
-            self._accept(hot, message.position, message.message)
+        for arrived in inbox:
+            self._arrivals.hand(hot, arrived)
+        if self._arrivals.was_missed(hot.id):  # one that came after its inbox was read
+            self._background(self.take_messages())
         if hot.execution.seq:
             # A claimed row names the home before: none when that one let it go in good order.
             hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker))
@@ -451,30 +471,9 @@ class Home:
         self._touch(hot)
 
     async def _let_go(self, row: Row, error: PerdureError) -> None:
-        """This worker lacks what the execution needs: give it back, without a wake time, so that it is not taken at once.
-
-        One that comes back all the same, since a message waits for it, is held for a while: or it would be all we look at.
-        """
+        """This worker lacks what the execution needs: others may have it."""
         refuse(self._outcomes.pop(row.execution, ()), error)
-        if row.execution in self._lacking:
-            self._lacking[row.execution] = (self._clock.monotonic() + HELD_SECONDS, row)
-            return
-        self._lacking[row.execution] = None
-        await self._release(row)
-
-    async def _release(self, row: Row) -> None:
-        turn = Turn(
-            execution=row.execution, epoch=row.epoch, first_seq=row.seq + 1, count=0, at=self._clock.now(), level=row.level,
-            body=b"", status=row.status, release=True,
-        )  # fmt: skip
-        await patiently(lambda: self._store.commit(Batch(turns=[turn])))
-
-    async def _release_held(self) -> None:
-        now = self._clock.monotonic()
-        for execution, held in list(self._lacking.items()):
-            if held is not None and held[0] <= now:
-                self._lacking[execution] = None
-                await self._release(held[1])
+        await self._lacking.give_back(row)
 
     async def _fold(self, hot: Hot) -> None:
         execution, hot.snapshot_seq = await folded(self._store, hot.id)
@@ -503,27 +502,15 @@ class Home:
             if self._adopts and not self._closing:
                 while len(await self.take()) == CLAIM_MAX and len(self._hot) <= 2 * CLAIM_MAX:  # noqa: ASYNC110 - nothing to wait for
                     await asyncio.sleep(0)  # their turn: what only ends, or waits again, has left when the next ones come
-                await self._release_held()
+                await self._lacking.release_held()
         except StoreBusy as busy:
             log.warning("the store is busy: %s", busy.message)
 
     async def take_messages(self) -> None:
         """Hand the messages that have arrived to the executions that are here."""
-        after = 0
-        while True:
-            page = await self._store.arrived(self.worker, limit=MESSAGES_PAGE, after=after)
-            for arrived in page:
-                hot = self._hot.get(arrived.message.execution)
-                if hot is not None and arrived.position not in self._delivered:
-                    self._accept(hot, arrived.position, arrived.message)
-                    self._touch(hot)
-            if len(page) < MESSAGES_PAGE:
-                return
-            after = page[-1].position
-
-    def _accept(self, hot: Hot, position: int, message: Message) -> None:
-        self._delivered.add(position)
-        hot.inputs.append((msgspec.msgpack.decode(message.body, type=AnyInput), position))
+        async for hot, arrived in self._arrivals.new(self._hot.get):
+            self._arrivals.hand(hot, arrived)
+            self._touch(hot)
 
     def _arm(self, hot: Hot) -> None:
         """Have the execution's earliest timer ring. One entry an execution and due time, however often it is stepped."""

@@ -163,7 +163,8 @@ class Batch(msgspec.Struct, kw_only=True):
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a batch. All that is named in neither field is durable.
 
-    `fenced`: executions whose epoch moved on (someone else is their home now); nothing of theirs was written.
+    `fenced`: executions whose epoch moved on (someone else is their home now), or whose turn does not follow on their last fact
+    (an earlier commit was written though its answer was lost); nothing of theirs was written. Fold them again, or forget them.
     `duplicates`: starts whose (tenant, workflow, key), or whose id, was taken meanwhile; nothing of theirs was written.
     """
 
@@ -241,7 +242,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that is a home for executions. `alive` is judged by the store (embedded: the lock it holds on a file)."""
+    """A process that is a home for executions. `alive` is judged by the store (embedded: the lock it holds on a file; else: its
+    lease)."""
 
     worker: str
     host: str
@@ -291,8 +293,11 @@ class Store(Protocol):
         `event`, the event's id as its key, and the event's notice as its body, accepted once like any other. An execution whose
         status becomes final loses its subscriptions and its locks in this transaction.
 
-        The one exception to all or nothing: rows that the database refuses for what they hold (a repeated first_seq, a text
-        that is no Unicode, a consumed position that is gone). Then the batch is halved, by execution, until the guilty ones
+        Where the way to a server is lost over it, StoreBusy is raised though all of it may be written: fold the executions
+        again before the next turn. A turn that is sent twice is fenced, since it does not follow on the last fact any more.
+
+        The one exception to all or nothing: rows that the database refuses for what they hold (a text that is no Unicode, a
+        number beyond 64 bits, a consumed position that is gone). Then the batch is halved, by execution, until the guilty ones
         stand alone; all others are committed, in several transactions, and ExecutionsRefused names the guilty. A blob that
         is refused fails the batch as a whole. Should the disk fail between the halves, the first ones stay written: after
         any StoreError the writer folds its executions again.
@@ -322,7 +327,8 @@ class Store(Protocol):
         Without `only`: those whose home is dead, whose wake time has come, or that have messages waiting; by priority, then
         wake time. With `only`: exactly these, if nobody living has them and they are not final. Never one of a newer level.
         The rows are as they are after the claim, but that `home` names the former home, which is dead: "" when it had none,
-        since the last one released it or left. Raises StoreError when `worker` was not registered here.
+        since the last one released it or left. What an earlier claim took whose answer was lost comes with the next one.
+        Raises StoreError when `worker` was not registered here.
         """
         ...
 
@@ -421,8 +427,26 @@ class Store(Protocol):
 
     async def workers(self) -> list[Worker]: ...
 
+    def leased(self) -> bool:
+        """Cheap: may this process still start effects for its workers (day-one 23)? It keeps its own time, and asks nobody.
+
+        False where others may take it for dead by now; what it commits is fenced then. Where a death is known at once,
+        always True.
+        """
+        ...
+
+    def offset(self) -> int:
+        """Microseconds by which the store's clock is ahead of this process's; 0 where they share one."""
+        ...
+
     async def changed(self) -> bool:
-        """Cheap: has another process or connection written since this was last asked? (May say yes when in doubt.)"""
+        """Cheap: has another process, or this one by `send`, `publish` or a commit, left something for a home since this was
+        last asked: a message, an execution that is free, a lock that was let go? (May say yes when in doubt.)
+        """
+        ...
+
+    async def wait_changed(self, seconds: float) -> bool:
+        """Sleep until `changed` may say yes, but no longer than this; whether it may. What `changed` says stays as it is."""
         ...
 
     # -- retention ----------------------------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
-"""A store that fails on demand: a wrapper around any store that counts its calls, dies before or after one, or refuses one."""
+"""A store that fails on demand: a wrapper around any store that counts its calls, and dies, refuses or loses an answer."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeVar
 
 import msgspec
 
-from perdure.errors import StoreError
+from perdure.errors import StoreBusy, StoreError
 from perdure.ids import ExecutionId
 from perdure.store.contract import (
     TENANT,
@@ -48,11 +49,13 @@ class CrashPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaultyStore:
-    """A store that passes every call on, and on the way counts, dies or refuses.
+    """A store that passes every call on, and on the way counts, dies, refuses, or loses the answer.
 
     `die`: (call, moment); before the call nothing of it happens, after it all of it has. Once dead, every call dies:
     a new wrapper around a store that was opened anew is the restarted process. `refuse`: call → the StoreError to raise instead
-    of doing it. `only`: the names of the calls that are numbered (none given: all). `usage` is no call: it touches nothing.
+    of doing it. `lose`: calls that are done and then raise StoreBusy, since the way to a server was cut. `only`: the names of
+    the calls that are numbered (none given: all). `around`: entered around each call but `wait_changed`, which only waits.
+    `usage`, `leased` and `offset` are no calls: they touch nothing.
     """
 
     def __init__(
@@ -61,14 +64,18 @@ class FaultyStore:
         *,
         die: tuple[int, Moment] | None = None,
         refuse: Mapping[int, StoreError] | None = None,
+        lose: Collection[int] = (),
         only: Sequence[str] = (),
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.store = store
         self.calls: list[str] = []
         self.dead = False
         self._die = die
         self._refuse = dict(refuse or {})
+        self._lose = frozenset(lose)
         self._only = frozenset(only)
+        self._around = around
 
     @property
     def counts(self) -> Counter[str]:
@@ -178,8 +185,17 @@ class FaultyStore:
     async def workers(self) -> list[Worker]:
         return await self._call("workers", self.store.workers)
 
+    def leased(self) -> bool:
+        return self.store.leased()
+
+    def offset(self) -> int:
+        return self.store.offset()
+
     async def changed(self) -> bool:
         return await self._call("changed", self.store.changed)
+
+    async def wait_changed(self, seconds: float) -> bool:
+        return await self._call("wait_changed", lambda: self.store.wait_changed(seconds))
 
     async def finished(
         self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
@@ -221,17 +237,22 @@ class FaultyStore:
 
     # -- what goes wrong ----------------------------------------------------------------------------------------------------
     async def _call(self, name: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        around = nullcontext if name == "wait_changed" else self._around
         if self.dead:
             raise Crash(f"The process died before this {name}.")
         if self._only and name not in self._only:
-            return await call()
+            with around():
+                return await call()
         self.calls.append(name)
         number = len(self.calls)
         self._die_at(number, name, "before")
         if number in self._refuse:
             raise self._refuse[number]
-        result = await call()
+        with around():
+            result = await call()
         self._die_at(number, name, "after")
+        if number in self._lose:
+            raise StoreBusy(f"Expected an answer to call {number}, which is {name}, but it was lost.", remedy="Ask again.")
         return result
 
     def _die_at(self, number: int, name: str, moment: Moment) -> None:

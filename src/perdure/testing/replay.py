@@ -32,6 +32,7 @@ from perdure.operations.verification import Verification
 from perdure.runtime.home import Home
 from perdure.runtime.resident import Resident
 from perdure.store.contract import Batch, Committed, ExecutionsRefused, JournalRow, Store
+from perdure.store.postgres import PostgresStore
 from perdure.store.sqlite import SqliteStore, open_store
 from perdure.testing.rehearsal import Rehearsal
 
@@ -172,8 +173,9 @@ class SecondReading:
     def watching(self) -> Iterator[None]:
         """See what is committed in this process, by whatever home and store, and what is rehearsed."""
         patches: list[tuple[type[Any], str, Callable[[Any], Any]]] = [
-            (Home, "__init__", self._of_home), (Home, "take", self._of_take), (SqliteStore, "commit", self._of_commit),
-            (Resident, "put", self._of_put), (Rehearsal, "_step", self._of_rehearsal),
+            (Home, "__init__", self._of_home), (Home, "take", self._of_take), (Resident, "put", self._of_put),
+            (SqliteStore, "commit", self._of_commit), (PostgresStore, "commit", self._of_commit),
+            (Rehearsal, "_step", self._of_rehearsal),
         ]  # fmt: skip
         before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
         for owner, name, wrapped in patches:
@@ -293,7 +295,7 @@ class SecondReading:
         return take
 
     def _of_commit(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        async def commit(store: SqliteStore, batch: Batch) -> Committed:
+        async def commit(store: SqliteStore | PostgresStore, batch: Batch) -> Committed:
             try:
                 answer: Committed = await original(store, batch)
             except ExecutionsRefused as refused:
@@ -328,13 +330,13 @@ def place_of(store: Store) -> Any:
     """What outlives a store that is opened again: its file, or the connection to its memory."""
     inner = _innermost(store)
     if not isinstance(inner, SqliteStore):
-        return id(inner)
+        return inner.place if isinstance(inner, PostgresStore) else id(inner)
     return inner.place if inner.place != ":memory:" else inner.connection
 
 
 def _innermost(store: Any) -> Any:
     """The store under all that is wrapped around it."""
-    while not isinstance(store, SqliteStore) and hasattr(store, "store"):
+    while not isinstance(store, SqliteStore | PostgresStore) and hasattr(store, "store"):
         store = store.store
     return store
 

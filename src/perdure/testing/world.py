@@ -16,8 +16,8 @@ import logging
 import math
 import selectors
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
@@ -47,6 +47,7 @@ from perdure.testing.stores.sqlite import MemoryPlace
 Answer = TypeVar("Answer")
 
 BEGIN = 1_700_000_000 * MICROSECONDS
+OUTSIDE_SECONDS = 60.0  # real ones, that something outside the world may take
 LIMIT_SECONDS = 24 * 3_600
 """A process that is not done after this much of the world's time is stuck."""
 
@@ -65,6 +66,7 @@ class JumpingClock:
 
     def __init__(self, now: int = BEGIN) -> None:
         self._now = now
+        self.stops = 0
 
     def now(self) -> int:
         return self._now
@@ -75,6 +77,15 @@ class JumpingClock:
     def jump(self, seconds: float) -> None:
         """Let this much time pass at once. Rounded up: what waits for a moment never finds itself before it."""
         self._now += math.ceil(round(seconds * MICROSECONDS, 3))
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """While it is entered, time stands still: what is awaited lies outside this world and takes none of its time."""
+        self.stops += 1
+        try:
+            yield
+        finally:
+            self.stops -= 1
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -87,6 +98,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.until: int | None = None
 
     def select(self, timeout: float | None = None) -> Any:
+        if self._clock.stops and timeout != 0:
+            return super().select(OUTSIDE_SECONDS)
         if timeout is None:
             raise Stuck("Expected something that could still happen, but no timer is set and nothing is ready.")
         if timeout > 0:
@@ -422,11 +435,12 @@ class World:
         """What is on disk, seen by somebody who is no worker."""
 
         async def main() -> Answer:
-            store = await self.place.open()
-            try:
-                return await look(store)
-            finally:
-                self.place.die(store)
+            with self.clock.standing():
+                store = await self.place.open()
+                try:
+                    return await look(store)
+                finally:
+                    self.place.die(store)
 
         return self.run(main)
 
@@ -441,17 +455,20 @@ class World:
     @asynccontextmanager
     async def process(
         self, *, adopts: bool = True, die: tuple[int, Moment] | None = None, refuse: Mapping[int, StoreError] | None = None,
-        only: tuple[str, ...] = (), works: Mapping[str, Work] | None = None, name: str = "",
+        lose: Collection[int] = (), only: tuple[str, ...] = (), works: Mapping[str, Work] | None = None, name: str = "",
         wraps: Callable[[Store], FaultyStore] | None = None, clock: Clock | None = None, **settings: Any,
     ) -> AsyncIterator[Process]:  # fmt: skip
         """A process in the running loop. Leaving the context stops it in good order, unless it has died.
 
-        `die`, `refuse`, `only`: as `FaultyStore` takes them; `wraps`: another faulty store around the world's, instead of that.
+        `die`, `refuse`, `lose`, `only`: as `FaultyStore` takes them; `wraps`: another faulty store instead of that.
         `works`: what this process has installed, instead of all. `clock`: what it takes the time to be, instead of the world's.
         """
         self.lives += 1
-        opened = await self.place.open()
-        store = wraps(opened) if wraps is not None else FaultyStore(opened, die=die, refuse=refuse, only=only)
+        with self.clock.standing():
+            opened = await self.place.open()
+        store = wraps(opened) if wraps is not None else FaultyStore(
+            opened, die=die, refuse=refuse, lose=lose, only=only, around=self.clock.standing
+        )  # fmt: skip
         scripts = _Scripts(self, self.lives)
         chosen = Settings(**{**self.settings.model_dump(exclude_unset=True), **settings})
         engine = self._engine(store, clock or self.clock, chosen, adopts, name or f"worker-{self.lives}", works)

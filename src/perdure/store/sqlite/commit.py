@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import apsw
 
-from perdure.errors import StoreError
 from perdure.ids import ExecutionId
-from perdure.store.contract import FIRST_FINAL, Batch, Blob, Committed, Event, ExecutionsRefused, Message, Start, Turn
+from perdure.store.contract import FIRST_FINAL, Batch, Blob, Committed, Event, Message, Start, Turn
+from perdure.store.shares import Halving, blob_refused, check_emitters, out_of_step, started_twice, without
 from perdure.store.sqlite.connection import REFUSALS, SQL, Database
 from perdure.store.sqlite.events import append_events, notify, subscribe, unsubscribe
 from perdure.store.sqlite.inbox import deliver
@@ -27,16 +27,12 @@ class _Displaced(Exception):
 
 def commit(database: Database, batch: Batch) -> Committed:
     """Write a batch (its large blobs are files already). Raises ExecutionsRefused, or the driver's error and writes nothing."""
-    if batch.events and any(event.execution is None for event in batch.events):
-        raise StoreError(
-            "Expected each event of a batch to name the execution that emitted it, but one names none.",
-            remedy="Publish events from outside on their own.",
-        )
+    check_emitters(batch)
     try:
         try:
             committed, _ = _write(database, batch)
         except REFUSALS as refusal:
-            committed = _write_halves(database, batch, refusal)
+            _write_halves(database, batch, refusal)
     except BaseException:
         # Memory must not know what the disk does not.
         _forget_tenants(database, (start.execution for start in batch.starts))
@@ -82,11 +78,9 @@ def _write(database: Database, batch: Batch, told: Sequence[Event] = ()) -> tupl
     with database.transaction:
         fenced, duplicates = _find_displaced(database, batch)
         try:
-            fresh = _write_rows(database, _without(batch, fenced | duplicates), told)
+            fresh = _write_rows(database, without(batch, fenced | duplicates), told)
         except _Displaced:
-            raise StoreError(
-                "Expected a batch to start each execution once, but it names one twice.", remedy="Send one start per execution."
-            ) from None
+            raise started_twice() from None
     return Committed(fenced=fenced, duplicates=duplicates), fresh
 
 
@@ -119,6 +113,8 @@ def _write_rows(database: Database, batch: Batch, told: Sequence[Event]) -> list
 def _start(database: Database, starts: list[Start], turns: list[Turn]) -> dict[ExecutionId, Turn]:
     """Write the rows of new executions as their first turns leave them, so that these need no fence; those turns."""
     first_turns = {turn.execution: turn for turn in reversed(turns)}
+    if any(start.execution in first_turns and first_turns[start.execution].first_seq != 1 for start in starts):
+        raise _Displaced
     keyed = [(s.tenant, s.workflow, s.key, s.execution, s.fingerprint) for s in starts if s.key]
     if keyed and database.many(SQL["take_keys"], keyed) != len(keyed):
         raise _Displaced
@@ -160,7 +156,7 @@ def _move_on(database: Database, turns: list[Turn], first_turns: Mapping[Executi
 
 
 def _fence(database: Database, sql: str, turns: list[Turn]) -> None:
-    rows = [(t.first_seq + t.count - 1, t.status, t.level, t.at, t.execution, t.epoch) for t in turns]
+    rows = [(t.first_seq + t.count - 1, t.status, t.level, t.at, t.execution, t.epoch, t.first_seq - 1) for t in turns]
     if rows and database.many(sql, rows) != len(rows):
         raise _Displaced
 
@@ -222,14 +218,13 @@ def _forget_tenants(database: Database, executions: Iterable[ExecutionId]) -> No
 # -- when others were first ---------------------------------------------------------------------------------------------
 def _find_displaced(database: Database, batch: Batch) -> tuple[frozenset[ExecutionId], frozenset[ExecutionId]]:
     """Who is fenced, and which starts are duplicates of others (in the database, or earlier in the batch)."""
-    epochs = _epochs(database, [start.execution for start in batch.starts] + [turn.execution for turn in batch.turns])
-    first_epochs = {turn.execution: turn.epoch for turn in reversed(batch.turns)}
+    standings = _standings(database, [start.execution for start in batch.starts] + [turn.execution for turn in batch.turns])
     keys = [(start.tenant, start.workflow, start.key) for start in batch.starts if start.key]
     taken = {tuple(row[2:]) for row in database.many_returning(SQL["keyed"], keys)}
-    there = set(epochs)
+    there = set(standings)
     new = {start.execution for start in batch.starts} - there
-    epochs |= {execution: first_epochs[execution] for execution in new & set(first_epochs)}
-    fenced = {turn.execution for turn in batch.turns if epochs.get(turn.execution) != turn.epoch}
+    standings |= {turn.execution: (turn.epoch, 0) for turn in reversed(batch.turns) if turn.execution in new}
+    fenced = out_of_step(batch.turns, standings)
     duplicates: set[ExecutionId] = set()
     for start in batch.starts:
         key = (start.tenant, start.workflow, start.key)
@@ -242,82 +237,28 @@ def _find_displaced(database: Database, batch: Batch) -> tuple[frozenset[Executi
     return frozenset(fenced - duplicates), frozenset(duplicates)
 
 
-def _epochs(database: Database, executions: list[ExecutionId]) -> dict[ExecutionId, int]:
+def _standings(database: Database, executions: list[ExecutionId]) -> dict[ExecutionId, tuple[int, int]]:
+    """Epoch and last fact of those of these executions that exist."""
     wanted = tuple(dict.fromkeys(executions))
-    return dict(database.all(SQL["epochs"], (apsw.carray(wanted),)))
-
-
-def _without(batch: Batch, left_out: Collection[ExecutionId]) -> Batch:
-    return Batch(
-        starts=[start for start in batch.starts if start.execution not in left_out],
-        turns=[turn for turn in batch.turns if turn.execution not in left_out],
-        blobs=batch.blobs,
-        messages=[message for message in batch.messages if message.sender not in left_out],
-        events=[event for event in batch.events if event.execution not in left_out],
-        snapshots=[snapshot for snapshot in batch.snapshots if snapshot.execution not in left_out],
-        subscriptions=[each for each in batch.subscriptions if each.execution not in left_out],
-        unsubscriptions=[each for each in batch.unsubscriptions if each.execution not in left_out],
-        unlocks=[claim for claim in batch.unlocks if claim.execution not in left_out],
-    )
+    return {execution: (epoch, seq) for execution, epoch, seq in database.all(SQL["standings"], (apsw.carray(wanted),))}
 
 
 # -- when a row is poison -----------------------------------------------------------------------------------------------
-def _write_halves(database: Database, batch: Batch, refusal: BaseException) -> Committed:
-    """Halve the batch by execution until the guilty stand alone. The others lose nothing but that they share no transaction."""
+def _write_halves(database: Database, batch: Batch, refusal: BaseException) -> NoReturn:
     _write_blobs_alone(database, batch.blobs)
-    refused: dict[ExecutionId, str] = {}
-    fenced: set[ExecutionId] = set()
-    duplicates: set[ExecutionId] = set()
-    told: list[Event] = []
-    heap = [(_parties(batch), refusal)]
-    while heap:
-        parties, reason = heap.pop()
-        if len(parties) == 1:
-            refused[parties[0]] = str(reason)
-            continue
-        middle = len(parties) // 2
-        for half in (parties[:middle], parties[middle:]):
-            try:
-                part, fresh = _write(database, _share(batch, set(half)), told)
-            except REFUSALS as error:
-                heap.append((half, error))
-            else:
-                told += fresh
-                fenced |= part.fenced
-                duplicates |= part.duplicates
-    committed = Committed(fenced=frozenset(fenced), duplicates=frozenset(duplicates))
-    raise ExecutionsRefused(refused, committed)
+    halving = Halving(batch, refusal)
+    for part in halving.parts():
+        try:
+            committed, fresh = _write(database, part, halving.told)
+        except REFUSALS as error:
+            halving.refused(error)
+        else:
+            halving.written(committed, fresh)
+    raise halving.outcome()
 
 
 def _write_blobs_alone(database: Database, blobs: list[Blob]) -> None:
     try:
         save_blobs_alone(database, blobs)
     except REFUSALS as refusal:
-        raise StoreError(
-            f"Expected every blob of the batch to be storable, but the database refused one: {refusal}",
-            remedy="Nothing of the batch was written; commit it without the blob.",
-        ) from refusal
-
-
-def _parties(batch: Batch) -> list[ExecutionId]:
-    """The executions that write in a batch, in the order of their appearance: what each writes stands or falls together."""
-    named = [start.parent or start.execution for start in batch.starts] + [turn.execution for turn in batch.turns]
-    named += [snapshot.execution for snapshot in batch.snapshots]
-    named += [event.execution for event in batch.events if event.execution is not None]
-    named += [each.execution for each in batch.subscriptions + batch.unsubscriptions]
-    named += [claim.execution for claim in batch.unlocks]
-    named += [message.sender or message.execution for message in batch.messages]
-    return list(dict.fromkeys(named))
-
-
-def _share(batch: Batch, parties: Collection[ExecutionId]) -> Batch:
-    return Batch(
-        starts=[start for start in batch.starts if (start.parent or start.execution) in parties],
-        turns=[turn for turn in batch.turns if turn.execution in parties],
-        messages=[message for message in batch.messages if (message.sender or message.execution) in parties],
-        events=[event for event in batch.events if event.execution in parties],
-        snapshots=[snapshot for snapshot in batch.snapshots if snapshot.execution in parties],
-        subscriptions=[each for each in batch.subscriptions if each.execution in parties],
-        unsubscriptions=[each for each in batch.unsubscriptions if each.execution in parties],
-        unlocks=[claim for claim in batch.unlocks if claim.execution in parties],
-    )
+        raise blob_refused(refusal) from refusal

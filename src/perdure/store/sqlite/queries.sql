@@ -23,8 +23,9 @@ DELETE FROM unfinished WHERE execution IN carray(?);
 INSERT INTO unsuccessful (execution, tenant) VALUES (?, ?) ON CONFLICT DO NOTHING;
 
 -- name: fence
--- Moves an execution on, if this home still is its home: a moved epoch changes nothing, which the count tells.
-UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ? WHERE execution = ? AND epoch = ?;
+-- Moves an execution on, if this home still is its home and nothing was written since: else nothing changes, which the count
+-- tells.
+UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ? WHERE execution = ? AND epoch = ? AND seq = ?;
 
 -- name: append
 -- Adds the journal row of a step.
@@ -36,7 +37,8 @@ DELETE FROM inbox WHERE position = ? AND execution = ?;
 
 -- name: fence_and_release
 -- The same for an execution that leaves its home. A statement of its own, since `home` is indexed and few turns change it.
-UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ?, home = '' WHERE execution = ? AND epoch = ?;
+UPDATE executions SET seq = ?, status = ?, level = max(level, ?), updated = ?, home = ''
+WHERE execution = ? AND epoch = ? AND seq = ?;
 
 -- name: forget_wake
 -- Drops the wake time of an execution.
@@ -137,9 +139,9 @@ ON CONFLICT (execution, source, key) DO NOTHING RETURNING execution, source, key
 -- Puts a message into an inbox.
 INSERT INTO inbox (execution, tenant, source, key, sender, at, body) VALUES (?, ?, ?, ?, ?, ?, ?);
 
--- name: epochs
--- The epochs of these executions; the ids come as one array.
-SELECT execution, epoch FROM executions WHERE execution IN carray(?);
+-- name: standings
+-- The epochs of these executions and their last facts; the ids come as one array.
+SELECT execution, epoch, seq FROM executions WHERE execution IN carray(?);
 
 -- name: tenants
 -- The tenants of these executions; the ids come as one array.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -39,6 +40,8 @@ from perdure.store.sqlite.commit import commit, is_file, save_blobs_alone
 from perdure.store.sqlite.connection import BUSY_TIMEOUT_MS, SQL, Database, connect
 from perdure.store.sqlite.events import publish, read_events
 from perdure.store.sqlite.presence import Presence
+
+LOOK_SECONDS = 0.01  # between two looks whether another process has written
 
 
 async def open_store(
@@ -240,11 +243,29 @@ class SqliteStore:
         async with self._access:
             return claims.workers(self._database, self._presence)
 
+    def leased(self) -> bool:
+        return True  # by the locks on their files others know at once who lives
+
+    def offset(self) -> int:
+        return 0
+
     async def changed(self) -> bool:
         async with self._access:
             before, sent = self._version, self._sent
             self._version, self._sent = self._data_version(), False
         return sent or self._version != before
+
+    async def wait_changed(self, seconds: float) -> bool:
+        # Another process's commit rings no bell: the number it changes is looked at, which costs microseconds.
+        for _ in range(math.ceil(seconds / LOOK_SECONDS)):
+            if await self._has_changed():
+                return True
+            await asyncio.sleep(LOOK_SECONDS)
+        return await self._has_changed()
+
+    async def _has_changed(self) -> bool:
+        async with self._access:
+            return self._sent or self._data_version() != self._version
 
     # -- retention --------------------------------------------------------------------------------------------------------
     async def finished(

@@ -240,6 +240,13 @@ class Claims:
         rows = await store.claim(WORKER, NOW + SECOND, limit=2, level=LEVEL)
         assert [(row.execution, row.epoch) for row in rows] == [(both, 2), (due, 2)]
 
+    @awaited
+    async def test_who_is_registered_may_start_effects(self, place: Place) -> None:
+        """It is under a lease, and its clock is not far from the store's."""
+        store = await _with_worker(place)
+        assert store.leased() is True
+        assert abs(store.offset()) < SECOND
+
     # -- workers ------------------------------------------------------------------------------------------------------------
     @awaited
     async def test_a_worker_is_known_until_it_leaves(self, place: Place) -> None:

@@ -164,6 +164,30 @@ class Commits:
         assert [event.id for _, event in await store.events()] == ["kept"]
 
     @awaited
+    async def test_a_turn_that_is_sent_twice_is_written_once(self, place: Place) -> None:
+        """Whoever lost the answer to a commit and sends it again is fenced: its turn does not follow on the last fact."""
+        store = await place.open()
+        (one,) = await began(store)
+        turn = a_turn(one, first_seq=3, body=b"once")
+        assert await store.commit(Batch(turns=[turn])) == Committed()
+        assert await store.commit(Batch(turns=[turn], events=[an_event(one)])) == Committed(fenced=frozenset({one}))
+        assert [each.body for each in await store.journal(one)] == [b"facts", b"once"]
+        assert await store.events() == []
+
+    @awaited
+    async def test_no_journal_has_a_gap(self, place: Place) -> None:
+        """A turn that leaves out facts is fenced with all of its execution: alone, after a good one, and as the first one."""
+        store = await place.open()
+        one, two, kept = await began(store, 3)
+        late = an_id()
+        turns = [a_turn(one, first_seq=4), a_turn(two, first_seq=3), a_turn(two, first_seq=6), a_turn(kept, first_seq=3)]
+        batch = Batch(starts=[a_start(late, key="k")], turns=[*turns, a_turn(late, first_seq=2)])
+        assert await store.commit(batch) == Committed(fenced=frozenset({one, two, late}))
+        assert [len(await store.journal(each)) for each in (one, two, kept, late)] == [1, 1, 2, 0]
+        assert await store.row(late) is None
+        assert await store.keyed("default", "orders", "k") is None
+
+    @awaited
     async def test_many_former_homes_in_one_batch(self, place: Place) -> None:
         """Of a batch with many fenced executions in it, exactly the others are written."""
         store = await place.open()
@@ -298,11 +322,11 @@ class Commits:
     async def test_usage_counts_what_was_written(self, place: Place) -> None:
         """A commit is one transaction; rows and bytes grow with what it holds, statements with its kinds and not its size."""
         store = await place.open()
-        executions = await began(store, 50)
+        first, *others = await began(store, 51)
         before = store.usage()
-        await store.commit(Batch(turns=[a_turn(executions[0], first_seq=3, body=b"x" * 10)]))
+        await store.commit(Batch(turns=[a_turn(first, first_seq=3, body=b"x" * 10)]))
         one = store.usage()
-        await store.commit(Batch(turns=[a_turn(each, first_seq=5, body=b"x" * 10) for each in executions]))
+        await store.commit(Batch(turns=[a_turn(each, first_seq=3, body=b"x" * 10) for each in others]))
         fifty = store.usage()
         assert (one.transactions - before.transactions, fifty.transactions - one.transactions) == (1, 1)
         assert (one.bytes - before.bytes, fifty.bytes - one.bytes) == (10, 500)

@@ -172,3 +172,15 @@ class Inboxes:
         await store.send([a_message(one)])
         assert await store.changed() is True
         assert await store.changed() is False
+
+    @awaited
+    async def test_a_sleeper_is_woken_by_a_message(self, place: Place) -> None:
+        """Waiting for a change ends with one, at once where there was one, and takes nothing from what `changed` says."""
+        store = await place.open()
+        (one,) = await began(store)
+        await store.changed()
+        assert await store.wait_changed(0.01) is False
+        await store.send([a_message(one)])
+        assert await store.wait_changed(60) is True
+        assert await store.changed() is True
+        assert await store.wait_changed(0) is False

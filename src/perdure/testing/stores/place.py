@@ -35,6 +35,10 @@ class SharedPlace(Place, Protocol):
         """How another process opens it: module, async function, keyword arguments (plain JSON)."""
         ...
 
+    def outlast(self, worker: str) -> None:
+        """Let the time pass after which the death of this worker's process is known; nothing where it is known at once."""
+        ...
+
     def reading(self) -> AbstractContextManager[None]:
         """While it is entered, somebody else reads in a transaction that stays open."""
         ...

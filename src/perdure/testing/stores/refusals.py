@@ -9,11 +9,11 @@ import msgspec
 from perdure.errors import StoreError
 from perdure.store.contract import Batch, Committed, ExecutionsRefused, Store, Turn
 from perdure.testing.stores.place import Place, awaited, raised
-from perdure.testing.stores.samples import a_blob, a_message, a_snapshot, a_start, a_turn, an_event, an_id, began
+from perdure.testing.stores.samples import NOW, a_blob, a_message, a_snapshot, a_start, a_turn, an_event, an_id, began
 
+TOO_LARGE = 1 << 64
 POISONS: dict[str, Callable[[Turn], Turn]] = {
-    "a fact that is there already": lambda turn: msgspec.structs.replace(turn, first_seq=1),
-    "a number beyond 64 bits": lambda turn: msgspec.structs.replace(turn, at=1 << 64),
+    "a number beyond 64 bits": lambda turn: msgspec.structs.replace(turn, at=TOO_LARGE),
     "a text where bytes belong": lambda turn: msgspec.structs.replace(turn, body="text"),
     "a message that is not there": lambda turn: msgspec.structs.replace(turn, consumed=(1 << 40,)),
 }
@@ -51,7 +51,7 @@ class Refusals:
             turns = []
             for number, each in enumerate(executions):
                 seq = 1 + 2 * len(await store.journal(each))
-                turns.append(a_turn(each, first_seq=1 if number in guilty else seq))
+                turns.append(a_turn(each, first_seq=seq, at=TOO_LARGE if number in guilty else NOW))
             refused = await _refused(store, Batch(turns=turns))
             assert set(refused.refused) == {executions[number] for number in guilty}
             assert all(refused.refused.values())
@@ -67,7 +67,7 @@ class Refusals:
         batch = Batch(
             starts=[a_start(duplicate, key="k"), a_start(new, key="k2")],
             turns=[
-                a_turn(poisoned),
+                a_turn(poisoned, first_seq=3, at=TOO_LARGE),
                 a_turn(fenced, epoch=9, first_seq=3),
                 a_turn(kept, first_seq=3),
                 a_turn(duplicate),
@@ -87,7 +87,7 @@ class Refusals:
         child = an_id()
         batch = Batch(
             starts=[a_start(child, home="", parent=poisoned)],
-            turns=[a_turn(receiver, first_seq=3), a_turn(poisoned, first_seq=1)],
+            turns=[a_turn(receiver, first_seq=3), a_turn(poisoned, first_seq=3, at=TOO_LARGE)],
             messages=[a_message(receiver, sender=poisoned), a_message(receiver, "free")],
             events=[an_event(poisoned)],
             snapshots=[a_snapshot(poisoned)],
@@ -120,7 +120,8 @@ class Refusals:
         store = await place.open()
         poisoned, kept = await began(store, 2)
         blob = a_blob(b"named by the other")
-        await _refused(store, Batch(turns=[a_turn(poisoned), a_turn(kept, first_seq=3)], blobs=[blob]))
+        turns = [a_turn(poisoned, first_seq=3, at=TOO_LARGE), a_turn(kept, first_seq=3)]
+        await _refused(store, Batch(turns=turns, blobs=[blob]))
         assert await store.blobs("default", [blob.digest]) == {blob.digest: blob.body}
 
     @awaited

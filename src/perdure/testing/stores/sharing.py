@@ -15,8 +15,11 @@ from perdure.testing.stores.samples import (
     LEVEL,
     NOW,
     OTHER,
+    SUCCEEDED,
+    WAITING,
     WORKER,
     a_blob,
+    a_lock,
     a_message,
     a_start,
     a_turn,
@@ -50,13 +53,34 @@ class Sharing:
         """What one writes the other reads at once, and `changed` tells the other, once."""
         one, two = await place.open(), await place.open()
         (execution,) = await began(one)
-        assert await two.changed() is True
-        assert await two.changed() is False
         assert (await two.row(execution)) == (await one.row(execution))
+        await one.changed()
+        assert await one.changed() is False
         assert await two.send([a_message(execution)]) == [True]
+        assert await one.wait_changed(60) is True
         assert await one.changed() is True
+        assert await one.changed() is False
         assert [arrived.message for arrived in await one.arrived(WORKER)] == [a_message(execution)]
         assert await one.send([a_message(execution)]) == [False]
+
+    @awaited
+    async def test_what_others_may_want_is_told(self, place: SharedPlace) -> None:
+        """What is due or whose worker leaves, a message, a lock that is free: another store's `changed` says so."""
+        one, two = await place.open(), await place.open()
+        released, ended, left = await began(one, 3)
+        await one.acquire([a_lock(released, "1"), a_lock(ended, "2")])
+        for batch in (
+            Batch(turns=[a_turn(released, first_seq=3)], unlocks=[a_lock(released, "1")]),
+            Batch(turns=[a_turn(ended, first_seq=3, status=SUCCEEDED, release=True)]),
+            Batch(turns=[a_turn(released, first_seq=5, status=WAITING, release=True, wake=NOW)]),
+            Batch(turns=[a_turn(left, first_seq=3)], messages=[a_message(released, sender=left)]),
+        ):
+            await two.changed()
+            assert await two.changed() is False
+            await one.commit(batch)
+            assert await two.changed() is True
+        await one.leave(WORKER)
+        assert await two.changed() is True
 
     @awaited
     async def test_two_stores_take_turns(self, place: SharedPlace) -> None:
@@ -121,8 +145,8 @@ class Sharing:
         assert row.home == WORKER
 
     @awaited
-    async def test_a_killed_process_is_dead_at_once(self, place: SharedPlace) -> None:
-        """What another process has is its own while it lives, and is claimed as soon as it is killed."""
+    async def test_a_killed_process_is_dead(self, place: SharedPlace) -> None:
+        """What another process has is its own while it lives, and is claimed once it was killed and that is known."""
         store = await place.open()
         await store.register(OTHER, now=NOW, level=LEVEL)
         with _resident(place) as (process, execution):
@@ -131,6 +155,7 @@ class Sharing:
             assert listed[WORKER] == (process.pid, True)
             process.kill()
             process.wait()
+            place.outlast(WORKER)
             rows = await store.claim(OTHER, NOW, limit=9, level=LEVEL)
             assert [(row.execution.hex(), row.home, row.epoch) for row in rows] == [(execution, WORKER, 2)]
         assert [worker.worker for worker in await store.workers()] == [OTHER]

@@ -50,6 +50,9 @@ class FilePlace:
     def opener(self) -> tuple[str, str, dict[str, Any]]:
         return "perdure.store.sqlite", "open_store", {"path": str(self.path)}
 
+    def outlast(self, worker: str) -> None:
+        """The lock on its file went with it."""
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         with closing(apsw.Connection(str(self.path))) as reader:

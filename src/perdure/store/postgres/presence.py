@@ -1,0 +1,216 @@
+"""Who is alive: workers hold leases by the database's time, renewed from a thread of its own that no busy loop can hold up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+
+from perdure.clock import MICROSECONDS, Clock, SystemClock
+from perdure.errors import StoreError
+from perdure.ids import new_key
+from perdure.store.postgres.address import Address
+from perdure.store.postgres.connection import Database
+
+log = logging.getLogger("perdure.store")
+
+BEATS_PER_LEASE = 3  # one may be lost, and the lease still holds
+MARGIN = 1 / 6  # of the lease: so long before it runs out nothing is started any more
+AGAIN_SECONDS = 0.1  # after a heartbeat that failed
+CARE_SECONDS = 3_600.0
+FOREVER = (1 << 63) - 1
+NAME_BYTES_MAX = 200
+
+Care = Callable[[Database], Awaitable[object]]
+"""What must be done for a database now and then."""
+
+
+class Presence:
+    """The workers of one store. `process` is this process to the database: only it may renew what it has registered."""
+
+    def __init__(self, address: Address, *, lease: int, busy_ms: int, care: Care) -> None:
+        self.process = bytes.fromhex(new_key())
+        self.lease = lease
+        self._held: frozenset[str] = frozenset()
+        self._lease = Lease(SystemClock(), lease)
+        self._heartbeat = Heartbeat(address, self.process, self._lease, busy_ms=busy_ms, care=care)
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The workers that were registered here."""
+        return self._held
+
+    def check_name(self, worker: str) -> None:
+        """Raises StoreError where nobody may be so called."""
+        if not worker or len(worker.encode(errors="replace")) > NAME_BYTES_MAX:
+            raise StoreError(
+                f"Expected a worker id of 1 to {NAME_BYTES_MAX} bytes, but got {worker!r}.", remedy="Choose another."
+            )
+
+    def hold(self, worker: str, beat: int) -> None:
+        """`worker` has a lease that began at `beat`, by the database's time; it is renewed from now on."""
+        self._held |= {worker}
+        self._lease.begin(beat)
+        self._heartbeat.begin(self._held)
+
+    def let_go(self, worker: str) -> None:
+        """The lease of `worker` is renewed no more."""
+        self._held -= {worker}
+        self._heartbeat.workers = self._held
+
+    def leased(self) -> bool:
+        """Whether the leases still hold, by this process's own time."""
+        return bool(self._held) and self._lease.holds()
+
+    def offset(self) -> int:
+        """Microseconds by which the database's clock is ahead, as measured with the last heartbeat."""
+        return self._lease.offset
+
+    def judged_until(self) -> int:
+        """Until when, by the database, the silence of others counts: after an interruption all were cut off, not only they."""
+        return self._lease.judged_until()
+
+    def stop(self) -> None:
+        """Renew nothing any more, from now on; waits for a heartbeat that is under way."""
+        self._held = frozenset()
+        self._heartbeat.stop()
+
+
+class Lease:
+    """What a process knows of its leases, by its own monotonic clock and by the database's time.
+
+    Written by the thread of the heartbeat and read by others; each field is one value, so no lock is needed.
+    """
+
+    def __init__(self, clock: Clock, length: int) -> None:
+        self.offset = 0
+        self.period = length / MICROSECONDS / BEATS_PER_LEASE
+        self._clock = clock
+        self._length = length / MICROSECONDS
+        self._begun = False
+        self._lost = False
+        self._renewed = 0.0  # when the last heartbeat that succeeded was sent
+        self._beat = 0  # the same by the database's time
+        self._before = 0  # the last heartbeat before an interruption
+        self._judges_again = 0.0  # after an interruption: when the silence of others counts again
+
+    def begin(self, beat: int) -> None:
+        """It begins just now, which is `beat` for the database."""
+        self._begun, self._lost = True, False
+        self._renewed, self._beat = self._clock.monotonic(), beat
+
+    def renew(self, sent: float, beat: int) -> None:
+        """A heartbeat that was sent at `sent` was taken note of at `beat`."""
+        if sent - self._renewed > 2 * self.period:
+            self._before, self._judges_again = self._beat, sent + self._length
+        self._renewed, self._beat = sent, beat
+
+    def lose(self) -> None:
+        """Others have taken this process for dead."""
+        self._lost = True
+
+    def holds(self) -> bool:
+        """Whether others cannot take this process for dead yet."""
+        return self._begun and not self._lost and self._clock.monotonic() - self._renewed < self._length * (1 - MARGIN)
+
+    def judged_until(self) -> int:
+        """As `Presence.judged_until`."""
+        now = self._clock.monotonic()
+        if self._begun and now - self._renewed > 2 * self.period:
+            return self._beat
+        return self._before if now < self._judges_again else FOREVER
+
+
+class Heartbeat:
+    """Renews a lease on a thread with a loop and a connection of its own, until it is stopped; once an hour it takes `care`."""
+
+    def __init__(self, address: Address, process: bytes, lease: Lease, *, busy_ms: int, care: Care) -> None:
+        self.workers: frozenset[str] = frozenset()
+        self._lease = lease
+        self._process = process
+        self._database = Database(address, busy_ms=busy_ms, patient=False)  # it tries again by itself
+        self._clock = self._database.clock
+        self._care = care
+        self._cared = self._clock.monotonic()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Event | None = None
+
+    def begin(self, workers: frozenset[str]) -> None:
+        """Renew the leases of these from now on."""
+        self.workers = workers
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Renew nothing any more; waits for a heartbeat that is under way."""
+        self._stopping.set()
+        loop, wake = self._loop, self._wake
+        if loop is not None and wake is not None:
+            try:
+                loop.call_soon_threadsafe(wake.set)
+            except RuntimeError:
+                pass  # its loop has ended already
+        if self._thread is not None:
+            self._thread.join()
+
+    # -- on the thread --------------------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        asyncio.run(self._beats())
+
+    async def _beats(self) -> None:
+        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        pause = self._lease.period
+        try:
+            while not await self._stopped_within(pause):
+                pause = self._lease.period if await self._succeeds() else AGAIN_SECONDS
+        finally:
+            await self._database.close()
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        assert self._wake is not None, "the loop has begun"
+        if not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        return self._stopping.is_set()
+
+    async def _succeeds(self) -> bool:
+        workers = sorted(self.workers)
+        if not workers:
+            return True
+        sent, before = self._clock.monotonic(), self._clock.now()
+        try:
+            rows = await self._database.alone(lambda session: session.rows("beat", workers, self._process))
+        except StoreError as error:
+            log.warning("a heartbeat failed: %s", error.message)
+            return False
+        if not self._stopping.is_set():
+            self._note(sent, before, {row["worker"]: row["beat"] for row in rows})
+            await self._take_care()
+        return True
+
+    def _note(self, sent: float, before: int, renewed: dict[str, int]) -> None:
+        lost = self.workers - renewed.keys()
+        if lost:
+            self._lease.lose()
+            log.error("%s lost its lease: others may have taken over what it had", ", ".join(sorted(lost)))
+        if renewed:
+            beat = max(renewed.values())
+            self._lease.offset = beat - (before + self._clock.now()) // 2
+            self._lease.renew(sent, beat)
+
+    async def _take_care(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._cared < CARE_SECONDS:
+            return
+        self._cared = now
+        try:
+            await self._care(self._database)
+        except StoreError as error:
+            log.warning("%s; it is tried again in an hour", error.message)

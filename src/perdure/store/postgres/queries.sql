@@ -1,0 +1,428 @@
+-- Every query of the PostgreSQL store: a name, a sentence, the text. Status 6 is the first final one (FIRST_FINAL). Each works on
+-- a whole set at once: its arguments are arrays, in the order of execution ids, so that those who meet lock in one order.
+
+-- name: turns
+-- Moves executions on, where this home still is their home and nothing was written since, and journals their steps; answers
+-- with those it moved. A former home changes nothing.
+WITH moved AS (
+    UPDATE perdure.executions AS e
+    SET seq = t.first_seq + t.count - 1, status = t.status, level = greatest(e.level, t.level), updated = t.at,
+        home = CASE WHEN t.release THEN '' ELSE e.home END
+    FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[],
+                $8::boolean[], $9::bytea[])
+        AS t (execution, epoch, first_seq, count, at, level, status, release, body)
+    WHERE e.execution = t.execution AND e.epoch = t.epoch AND e.seq = t.first_seq - 1
+    RETURNING e.execution, t.first_seq, t.count, t.at, t.level, e.tenant, t.body
+), journaled AS (
+    INSERT INTO perdure.journal (execution, first_seq, count, at, level, tenant, body)
+    SELECT execution, first_seq, count, at, level, tenant, body FROM moved WHERE count > 0
+)
+SELECT execution FROM moved;
+
+-- name: start
+-- Adds the rows of new executions and takes their keys; answers with those it added. Neither an id that is there already nor
+-- one whose key is taken leaves anything.
+WITH given AS (
+    SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::smallint[], $7::text[],
+                         $8::bigint[], $9::text[], $10::bytea[])
+        AS g (execution, tenant, workflow, digest, created, priority, home, epoch, key, fingerprint)
+), free AS (
+    SELECT * FROM given AS g WHERE NOT EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = g.execution)
+), taken AS (
+    INSERT INTO perdure.keys (tenant, workflow, key, execution, fingerprint)
+    SELECT tenant, workflow, key, execution, fingerprint FROM free WHERE key <> ''
+    ON CONFLICT (tenant, workflow, key) DO NOTHING RETURNING execution
+)
+INSERT INTO perdure.executions
+    (execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key)
+SELECT execution, tenant, workflow, digest, created, created, priority, 0, home, epoch, 0, 0, key
+FROM free WHERE key = '' OR execution IN (SELECT execution FROM taken)
+ON CONFLICT (execution) DO NOTHING RETURNING execution;
+
+-- name: meet
+-- Locks the rows of all whom a transaction concerns, in one order, before it writes: who sends to an execution and who lets it
+-- go cannot miss each other. Answers with their homes.
+SELECT execution, home FROM perdure.executions WHERE execution = ANY($1::bytea[]) ORDER BY execution FOR NO KEY UPDATE;
+
+-- name: consume
+-- Takes messages out of the inboxes of the executions that handled them; one that is gone is missing in the count.
+DELETE FROM perdure.inbox AS i USING unnest($1::bytea[], $2::bigint[]) AS t (execution, position)
+WHERE i.execution = t.execution AND i.position = t.position;
+
+-- name: forget_wakes
+-- Drops the wake times of executions.
+DELETE FROM perdure.wakes WHERE execution = ANY($1::bytea[]);
+
+-- name: remember_wakes
+-- Notes when released executions must be looked at: at their wake times, or at once where a message waits already; answers with
+-- what is due.
+INSERT INTO perdure.wakes (execution, due, wake, priority, arrived, tenant)
+SELECT execution, CASE WHEN waits THEN least(coalesce(wake, at), at) ELSE wake END, wake, priority, waits, tenant
+FROM (
+    SELECT e.execution, e.tenant, e.priority, r.wake, r.at,
+           EXISTS (SELECT 1 FROM perdure.inbox AS i WHERE i.execution = e.execution) AS waits
+    FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS r (execution, wake, at)
+    JOIN perdure.executions AS e ON e.execution = r.execution WHERE e.status < 6
+) AS released
+WHERE waits OR wake IS NOT NULL
+ON CONFLICT (execution) DO UPDATE SET due = excluded.due, wake = excluded.wake, arrived = excluded.arrived
+RETURNING due;
+
+-- name: end_executions
+-- Executions that have ended wait for nothing more and hold no locks; the count is that of the locks.
+WITH waits AS (DELETE FROM perdure.subscriptions WHERE execution = ANY($1::bytea[])),
+     wakes AS (DELETE FROM perdure.wakes WHERE execution = ANY($1::bytea[]))
+DELETE FROM perdure.locks WHERE execution = ANY($1::bytea[]);
+
+-- name: save_snapshots
+-- Replaces the snapshots of executions; one of an unknown execution is missing in the count.
+INSERT INTO perdure.snapshots (execution, seq, fold, tenant, body)
+SELECT e.execution, s.seq, s.fold, e.tenant, s.body
+FROM unnest($1::bytea[], $2::bigint[], $3::integer[], $4::bytea[]) AS s (execution, seq, fold, body)
+JOIN perdure.executions AS e ON e.execution = s.execution
+ON CONFLICT (execution) DO UPDATE SET seq = excluded.seq, fold = excluded.fold, body = excluded.body;
+
+-- name: accept
+-- Takes note of messages and answers with those that are new. Messages to nobody are dropped.
+INSERT INTO perdure.accepted (execution, source, key, at, tenant)
+SELECT e.execution, m.source, m.key, m.at, e.tenant
+FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[]) AS m (execution, source, key, at)
+JOIN perdure.executions AS e ON e.execution = m.execution
+ON CONFLICT (execution, source, key) DO NOTHING RETURNING execution, source, key;
+
+-- name: put
+-- Puts messages into inboxes, in the order of their sending.
+INSERT INTO perdure.inbox (execution, source, key, at, sender, body, tenant)
+SELECT e.execution, m.source, m.key, m.at, m.sender, m.body, e.tenant
+FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[]) WITH ORDINALITY
+    AS m (execution, source, key, at, sender, body, number)
+JOIN perdure.executions AS e ON e.execution = m.execution ORDER BY m.number;
+
+-- name: rouse
+-- Makes homeless executions due because messages arrived for them.
+INSERT INTO perdure.wakes (execution, due, wake, priority, arrived, tenant)
+SELECT e.execution, m.at, NULL, e.priority, true, e.tenant
+FROM unnest($1::bytea[], $2::bigint[]) AS m (execution, at)
+JOIN perdure.executions AS e ON e.execution = m.execution WHERE e.home = '' AND e.status < 6
+ON CONFLICT (execution) DO UPDATE SET due = least(wakes.due, excluded.due), arrived = true;
+
+-- name: queue_writers
+-- Those who append events of a type go one after another, and apart from those who begin to wait for it: so each of the two
+-- sees the other, and positions within a type grow in the order of commits.
+SELECT pg_advisory_xact_lock(type) FROM unnest($1::bigint[]) AS t (type);
+
+-- name: queue_readers
+-- Those who begin to wait for events of a type go apart from those who append one, but together.
+SELECT pg_advisory_xact_lock_shared(type) FROM unnest($1::bigint[]) AS t (type);
+
+-- name: emit
+-- Adds events to the log, in their order, and answers with those that are new; a repeat of an id is dropped.
+INSERT INTO perdure.events (tenant, id, type, source, subject, at, execution, body)
+SELECT tenant, id, type, source, subject, at, execution, body
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bytea[], $8::bytea[]) WITH ORDINALITY
+    AS e (tenant, id, type, source, subject, at, execution, body, number)
+ORDER BY number
+ON CONFLICT (tenant, id) DO NOTHING RETURNING tenant, id;
+
+-- name: subscribe
+-- Notes that executions wait for events of types.
+INSERT INTO perdure.subscriptions (tenant, type, execution)
+SELECT tenant, type, execution FROM unnest($1::text[], $2::text[], $3::bytea[]) AS s (tenant, type, execution)
+ON CONFLICT (tenant, type, execution) DO NOTHING;
+
+-- name: unsubscribe
+-- Executions wait for events of types no more.
+DELETE FROM perdure.subscriptions AS s USING unnest($1::text[], $2::text[], $3::bytea[]) AS g (tenant, type, execution)
+WHERE s.tenant = g.tenant AND s.type = g.type AND s.execution = g.execution;
+
+-- name: subscribers
+-- The executions that wait for events of these types.
+SELECT DISTINCT s.execution FROM unnest($1::text[], $2::text[]) AS g (tenant, type)
+JOIN perdure.subscriptions AS s ON s.tenant = g.tenant AND s.type = g.type;
+
+-- name: notify
+-- Puts the notices of events into the inbox of every execution that waits for their types and has not accepted them yet.
+INSERT INTO perdure.inbox (execution, source, key, at, sender, body, tenant)
+SELECT e.execution, 'event', n.id, n.at, n.sender, n.notice, e.tenant
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[]) WITH ORDINALITY
+    AS n (tenant, type, id, at, sender, notice, number)
+JOIN perdure.subscriptions AS s ON s.tenant = n.tenant AND s.type = n.type
+JOIN perdure.executions AS e ON e.execution = s.execution
+WHERE e.status < 6 AND NOT EXISTS (
+    SELECT 1 FROM perdure.accepted AS a WHERE a.execution = e.execution AND a.source = 'event' AND a.key = n.id
+)
+ORDER BY n.number;
+
+-- name: rouse_notified
+-- Makes the homeless among those due.
+INSERT INTO perdure.wakes (execution, due, wake, priority, arrived, tenant)
+SELECT e.execution, min(n.at), NULL, e.priority, true, e.tenant
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS n (tenant, type, id, at)
+JOIN perdure.subscriptions AS s ON s.tenant = n.tenant AND s.type = n.type
+JOIN perdure.executions AS e ON e.execution = s.execution
+WHERE e.home = '' AND e.status < 6 AND NOT EXISTS (
+    SELECT 1 FROM perdure.accepted AS a WHERE a.execution = e.execution AND a.source = 'event' AND a.key = n.id
+)
+GROUP BY e.execution
+ON CONFLICT (execution) DO UPDATE SET due = least(wakes.due, excluded.due), arrived = true;
+
+-- name: accept_notified
+-- Takes note that all of them got the events, last of the three: the other two tell by it who did not.
+INSERT INTO perdure.accepted (execution, source, key, at, tenant)
+SELECT e.execution, 'event', n.id, n.at, e.tenant
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS n (tenant, type, id, at)
+JOIN perdure.subscriptions AS s ON s.tenant = n.tenant AND s.type = n.type
+JOIN perdure.executions AS e ON e.execution = s.execution
+WHERE e.status < 6
+ON CONFLICT (execution, source, key) DO NOTHING;
+
+-- name: may_go_on
+-- Which of these executions have not ended; they cannot end before this transaction does.
+SELECT execution FROM perdure.executions WHERE execution = ANY($1::bytea[]) AND status < 6
+ORDER BY execution FOR NO KEY UPDATE;
+
+-- name: take_locks
+-- Takes locks; one that is taken already changes nothing.
+INSERT INTO perdure.locks (tenant, key, execution, path)
+SELECT tenant, key, execution, path FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS l (tenant, key, execution, path)
+ON CONFLICT (tenant, key) DO NOTHING;
+
+-- name: holders
+-- Who holds locks.
+SELECT l.tenant, l.key, l.execution, l.path FROM unnest($1::text[], $2::text[]) AS g (tenant, key)
+JOIN perdure.locks AS l ON l.tenant = g.tenant AND l.key = g.key;
+
+-- name: unlock
+-- Lets go of locks, where exactly these instances hold them.
+DELETE FROM perdure.locks AS l USING unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS g (tenant, key, execution, path)
+WHERE l.tenant = g.tenant AND l.key = g.key AND l.execution = g.execution AND l.path = g.path;
+
+-- name: tenants
+-- The tenants of these executions.
+SELECT execution, tenant FROM perdure.executions WHERE execution = ANY($1::bytea[]);
+
+-- name: keyed
+-- What an idempotency key stands for.
+SELECT execution, fingerprint FROM perdure.keys WHERE tenant = $1 AND workflow = $2 AND key = $3;
+
+-- name: row
+-- The row of one execution.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM perdure.executions AS e LEFT JOIN perdure.wakes AS w ON w.execution = e.execution WHERE e.execution = $1;
+
+-- name: rows
+-- A tenant's executions, newest first. The empty text added keeps the planner to the primary key, which is in order already.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM perdure.executions AS e LEFT JOIN perdure.wakes AS w ON w.execution = e.execution
+WHERE e.execution < $3 AND e.tenant || '' = $1 AND ($2::bigint >> e.status) & 1 = 1
+ORDER BY e.execution DESC LIMIT $4;
+
+-- name: rows_of_workflow
+-- A workflow's executions, newest first.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM perdure.executions AS e LEFT JOIN perdure.wakes AS w ON w.execution = e.execution
+WHERE e.tenant = $1 AND e.workflow = $5 AND e.execution < $3 AND ($2::bigint >> e.status) & 1 = 1
+ORDER BY e.execution DESC LIMIT $4;
+
+-- name: claimable
+-- Whether anything without a home is due or called, which homes are dead, and which workers: what every poll asks. A worker's
+-- lease counts as run out where it has by $2 too, the time until which the asker itself was never cut off.
+WITH RECURSIVE each (home) AS (
+    SELECT min(home) FROM perdure.executions WHERE home <> ''
+    UNION ALL
+    SELECT (SELECT min(e.home) FROM perdure.executions AS e WHERE e.home <> '' AND e.home > each.home)
+    FROM each WHERE each.home IS NOT NULL
+)
+SELECT EXISTS (SELECT 1 FROM perdure.wakes WHERE arrived AND priority IN (1, 2, 3, 4, 5))
+           OR EXISTS (SELECT 1 FROM perdure.wakes WHERE priority IN (1, 2, 3, 4, 5) AND due <= $1) AS waiting,
+       ARRAY (
+           SELECT home FROM each WHERE home IS NOT NULL AND NOT EXISTS (
+               SELECT 1 FROM perdure.workers AS w WHERE w.worker = each.home AND w.beat + w.ttl > least(perdure.now_us(), $2)
+           )
+       ) AS homes,
+       ARRAY (SELECT worker FROM perdure.workers WHERE beat + ttl <= least(perdure.now_us(), $2)) AS workers;
+
+-- name: candidates
+-- Executions without a living home by priority, then by the time since when they wait: those that are due, those that a message
+-- waits for, those of dead homes.
+SELECT p.priority, c.since, c.execution
+FROM generate_series(1, 5) AS p (priority) CROSS JOIN LATERAL (
+    (SELECT w.due AS since, w.execution FROM perdure.wakes AS w JOIN perdure.executions AS e ON e.execution = w.execution
+     WHERE w.priority = p.priority AND w.due <= $1 AND e.home = '' AND e.level <= $2 AND e.status < 6
+     ORDER BY w.due LIMIT $4)
+    UNION
+    (SELECT w.due, w.execution FROM perdure.wakes AS w JOIN perdure.executions AS e ON e.execution = w.execution
+     WHERE w.arrived AND w.priority = p.priority AND e.home = '' AND e.level <= $2 AND e.status < 6
+     ORDER BY w.due LIMIT $4)
+    UNION
+    (SELECT e.updated, e.execution FROM unnest($3::text[]) AS d (home) JOIN perdure.executions AS e ON e.home = d.home
+     WHERE e.home <> '' AND e.priority = p.priority AND e.level <= $2 AND e.status < 6 LIMIT $4)
+) AS c
+ORDER BY p.priority, c.since, c.execution LIMIT $4;
+
+-- name: wanted
+-- Of these executions those that may go on: where they are at home, and since when they wait.
+SELECT priority, updated, execution, home FROM perdure.executions
+WHERE execution = ANY($1::bytea[]) AND level <= $2 AND status < 6;
+
+-- name: condemn
+-- Ends the leases of workers whose leases have run out, for good: no late heartbeat brings them back while they are taken from.
+UPDATE perdure.workers SET ttl = 0, process = '' WHERE worker = ANY($1::text[]) AND ttl > 0 AND beat + ttl <= least(perdure.now_us(), $2);
+
+-- name: living
+-- Which of these workers live.
+SELECT worker FROM perdure.workers WHERE worker = ANY($1::text[]) AND ttl > 0;
+
+-- name: take
+-- Makes a worker the home of executions that have none living, and answers with their rows and former homes; the epochs move on,
+-- so that the former homes can write no more. Those that somebody else is about to take are passed over.
+WITH former AS (
+    SELECT e.execution, e.home FROM perdure.executions AS e
+    WHERE e.execution = ANY($2::bytea[]) AND e.status < 6 AND e.level <= $3 AND (e.home = '' OR e.home = ANY($4::text[]))
+    ORDER BY e.execution FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE perdure.executions AS e SET home = $1, epoch = e.epoch + 1 FROM former WHERE e.execution = former.execution
+RETURNING e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, former.home, e.epoch, e.seq,
+          e.level, NULL::bigint AS wake, e.key;
+
+-- name: take_these
+-- The same for those that are asked for by name: who is about to write them is waited for.
+WITH former AS (
+    SELECT e.execution, e.home FROM perdure.executions AS e
+    WHERE e.execution = ANY($2::bytea[]) AND e.status < 6 AND e.level <= $3 AND (e.home = '' OR e.home = ANY($4::text[]))
+    ORDER BY e.execution FOR NO KEY UPDATE
+)
+UPDATE perdure.executions AS e SET home = $1, epoch = e.epoch + 1 FROM former WHERE e.execution = former.execution
+RETURNING e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, former.home, e.epoch, e.seq,
+          e.level, NULL::bigint AS wake, e.key;
+
+-- name: still_taken
+-- Which of these executions are at home with a worker in the given epochs.
+SELECT e.execution FROM unnest($2::bytea[], $3::bigint[]) AS t (execution, epoch)
+JOIN perdure.executions AS e ON e.execution = t.execution WHERE e.home = $1 AND e.epoch = t.epoch;
+
+-- name: forget_dead
+-- Forgets those of these workers that are the home of nothing which may go on.
+DELETE FROM perdure.workers AS w WHERE w.worker = ANY($1::text[]) AND w.ttl = 0
+    AND NOT EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.home = w.worker AND e.home <> '' AND e.status < 6)
+RETURNING w.worker;
+
+-- name: free_wakes
+-- Makes due at once what workers still held.
+INSERT INTO perdure.wakes (execution, due, wake, priority, arrived, tenant)
+SELECT execution, 0, NULL, priority, false, tenant FROM perdure.executions
+WHERE home = ANY($1::text[]) AND home <> '' AND status < 6
+ON CONFLICT (execution) DO UPDATE SET due = 0;
+
+-- name: free
+-- Lets all that workers held leave them.
+UPDATE perdure.executions SET home = '' WHERE home = ANY($1::text[]) AND home <> '';
+
+-- name: journal
+-- The steps of an execution, in order.
+SELECT first_seq, count, at, level, body FROM perdure.journal
+WHERE execution = $1 AND first_seq > $2 ORDER BY first_seq LIMIT $3;
+
+-- name: snapshot
+-- The snapshot of an execution.
+SELECT seq, fold, body FROM perdure.snapshots WHERE execution = $1;
+
+-- name: arrived
+-- Messages for the executions that a worker is the home of, in the order of their arrival.
+SELECT i.position, i.execution, i.source, i.key, i.at, i.body, i.sender
+FROM perdure.inbox AS i JOIN perdure.executions AS e ON e.execution = i.execution
+WHERE i.position > $2 AND e.home = $1 AND e.home <> '' ORDER BY i.position LIMIT $3;
+
+-- name: inbox
+-- Messages for one execution, in the order of their arrival.
+SELECT position, execution, source, key, at, body, sender FROM perdure.inbox
+WHERE execution = $1 ORDER BY position LIMIT $2;
+
+-- name: save_definition
+-- Keeps a definition; one that is there already stays as it is.
+INSERT INTO perdure.definitions (tenant, digest, name, created, document, lock, origin) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (tenant, digest) DO NOTHING;
+
+-- name: definition
+-- One definition.
+SELECT digest, tenant, name, created, document, lock, origin FROM perdure.definitions WHERE tenant = $1 AND digest = $2;
+
+-- name: definitions
+-- All definitions of a name, newest first.
+SELECT digest, tenant, name, created, document, lock, origin FROM perdure.definitions
+WHERE tenant = $1 AND name = $2 ORDER BY created DESC, number DESC;
+
+-- name: save_blobs
+-- Keeps large values; those that are there already stay as they are.
+INSERT INTO perdure.blobs (tenant, digest, size, body)
+SELECT tenant, digest, size, body FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bytea[]) AS b (tenant, digest, size, body)
+ON CONFLICT (tenant, digest) DO NOTHING;
+
+-- name: blobs
+-- Large values by their digests.
+SELECT digest, body FROM perdure.blobs WHERE tenant = $1 AND digest = ANY($2::bytea[]);
+
+-- name: first_event_since
+-- Where in the log the first event of a type from a time on stands. The nought added keeps the planner to the index by time.
+SELECT min(position + 0) AS position FROM perdure.events WHERE tenant = $1 AND type = $2 AND at >= $3;
+
+-- name: events
+-- The event log of a tenant, in order.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM perdure.events
+WHERE tenant = $1 AND position > $2 AND at >= $3 ORDER BY position LIMIT $4;
+
+-- name: events_of_type
+-- The events of one type in the log of a tenant, in order. The nought keeps the planner to positions, which are in order.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM perdure.events
+WHERE tenant = $1 AND type = $5 AND position > $2 AND at + 0 >= $3 ORDER BY position LIMIT $4;
+
+-- name: latest_events
+-- The end of the event log of a tenant, the newest first.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM perdure.events
+WHERE tenant = $1 AND position > $2 AND at >= $3 ORDER BY position DESC LIMIT $4;
+
+-- name: latest_events_of_type
+-- The last events of one type in the log of a tenant, the newest first. The nought as above.
+SELECT position, id, tenant, type, source, subject, at, execution, body FROM perdure.events
+WHERE tenant = $1 AND type = $5 AND position > $2 AND at + 0 >= $3 ORDER BY position DESC LIMIT $4;
+
+-- name: register
+-- Makes a worker known under a lease, or known anew to itself; answers with nothing while another living process has the name.
+INSERT INTO perdure.workers AS w (worker, process, host, pid, started, level, ttl, beat)
+VALUES ($1, $2, $3, $4, $5, $6, $7, perdure.now_us())
+ON CONFLICT (worker) DO UPDATE SET process = excluded.process, host = excluded.host, pid = excluded.pid,
+    started = excluded.started, level = excluded.level, ttl = excluded.ttl, beat = excluded.beat
+WHERE w.process = excluded.process OR w.beat + w.ttl <= perdure.now_us()
+RETURNING beat;
+
+-- name: beat
+-- Renews the leases of a process's workers; answers with those that are still its own, and with the time.
+UPDATE perdure.workers SET beat = perdure.now_us() WHERE worker = ANY($1::text[]) AND process = $2 RETURNING worker, beat;
+
+-- name: end_leases
+-- Ends the leases of a process's workers: what they hold is that of the dead.
+UPDATE perdure.workers SET ttl = 0, process = '' WHERE process = $1;
+
+-- name: drop_worker
+-- Forgets a worker of this process.
+DELETE FROM perdure.workers WHERE worker = $1 AND process = $2;
+
+-- name: workers
+-- All known workers, and which of them live.
+SELECT worker, host, pid, started, level, beat + ttl > perdure.now_us() AS alive FROM perdure.workers ORDER BY worker;
+
+-- name: ring
+-- Tells the other workers that something is there for them; the text says who rings.
+SELECT pg_notify('perdure', $1);
+
+-- name: weeks
+-- The partitions of the journal, by name.
+SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'perdure.journal'::regclass ORDER BY c.relname;
+
+-- name: damaged_blobs
+-- How many large values are not what their digests say.
+SELECT count(*) FROM perdure.blobs WHERE sha256(body) <> digest OR octet_length(body) <> size;

@@ -1,0 +1,113 @@
+"""The runtime on PostgreSQL: messages, starts, locks, events, children and takeovers again, and a sample of the crashes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import test_children
+import test_crash_matrix
+import test_events
+import test_locks
+import test_messages
+import test_starts
+import test_takeover
+import test_two_processes
+from scenarios import CONTAINERS, SCENARIOS, Scenario
+
+from perdure.app import open_engine
+from perdure.settings import Settings
+from perdure.testing import world as worlds
+from perdure.testing.stores.postgres import PostgresPlace
+from perdure.testing.world import World
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
+
+ROOMS = (test_messages, test_starts, test_locks, test_events, test_children, test_takeover)
+PLACES_MAX = 3
+TWO_PROCESSES = "in memory a second process is the death of the first one; here the first one lives and keeps what it has"
+LEFT_OUT = {
+    "test_a_home_that_lost_an_execution_writes_nothing_more_of_it": TWO_PROCESSES,
+    "test_rule_53_the_old_home_does_not_answer_for_an_effect_that_is_unknown_to_the_new_one": TWO_PROCESSES,
+    "test_a_damaged_journal_sets_one_execution_aside_and_no_other": "it damages a file of SQLite",
+    "test_rule_40_a_child_is_started_once_wherever_its_parent_dies": "sixty worlds; the sample of crashes has its like",
+}
+"""Tests that say something of the embedded store only, and why."""
+
+
+def cases_of(module: Any) -> list[Callable[..., None]]:
+    """The tests of a module that take nothing but a world."""
+    return [
+        test for name, test in vars(module).items()
+        if name.startswith("test_") and callable(test) and not test.__code__.co_argcount and name not in LEFT_OUT
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def new_place(postgres_server: PostgresServer) -> Iterator[Callable[[], PostgresPlace]]:
+    """Makes places for stores, each with an empty database. Of many that a test asks for the last few live."""
+    living: list[ExitStack] = []
+
+    def new() -> PostgresPlace:
+        if len(living) == PLACES_MAX:
+            living.pop(0).close()
+        stack = ExitStack()
+        living.append(stack)
+        name = stack.enter_context(postgres_server.clean_database())
+        sql, spoil = partial(postgres_server.sql, database=name), partial(postgres_server.spoil, name)
+        place = PostgresPlace(postgres_server.url(name), sql, spoil)
+        stack.callback(place.abandon)
+        return place
+
+    yield new
+    for stack in living:
+        stack.close()
+
+
+@pytest.mark.parametrize("test", [test for room in ROOMS for test in cases_of(room)], ids=lambda test: test.__name__)
+def test_what_holds_in_memory_holds_on_postgresql(
+    test: Callable[[], None], new_place: Callable[[], PostgresPlace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every world of the test lives in PostgreSQL instead of memory; what the test asserts is the same."""
+    monkeypatch.setattr(worlds, "MemoryPlace", new_place)
+    test()
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS[:5], *CONTAINERS[:4]], ids=lambda scenario: scenario.name)
+def test_a_death_on_postgresql_changes_nothing_but_the_time(scenario: Scenario, new_place: Callable[[], PostgresPlace]) -> None:
+    """A fixed sample of the crash matrix: the process dies, its connections are cut, and the next one takes over."""
+    expected, points = test_crash_matrix.undisturbed(scenario)
+    for point in points[::9]:
+        found, _ = test_crash_matrix.disturbed(World(place=new_place(), **scenario.settings), scenario, point)
+        assert found == expected, f"{scenario.name} dies at {point}"
+
+
+def test_a_killed_process_is_followed_by_another_on_postgresql(new_place: Callable[[], PostgresPlace], tmp_path: Path) -> None:
+    """Two real processes on one database: signals reach the one that has the execution; its death is known by its lease."""
+    place = new_place()
+    settings = Settings(store=place.url, lease=60_000_000)
+
+    async def main() -> None:
+        async with test_two_processes.child(tmp_path, place.url) as other, open_engine(settings, adopts=True) as engine:
+            before = await engine.store.row(other.execution)
+            for _ in range(5):
+                await engine.home.poll()
+            assert await engine.home.take([other.execution]) == []
+            assert before is not None
+            assert await engine.store.row(other.execution) == before
+
+            other.process.send_signal(signal.SIGKILL)
+            await other.process.wait()
+            place.outlast(before.home)
+            assert await engine.home.take([other.execution]) == [other.execution]
+            await engine.executions.signal(other.execution, "ok", "hello")
+            outcome = await engine.result(other.execution)
+            assert (outcome.status, outcome.output) == ("succeeded", ["hello", 1])
+
+    test_two_processes.run(main)
