@@ -9,10 +9,10 @@ STEPS ?= 1000000
 ORDERS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack cluster bloat format clean counts
+.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack cluster bloat format clean counts bench-growth
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## .venv with perdure in it; quick when nothing changed
 	@tools/setup "$(PYTHON)"
@@ -47,6 +47,9 @@ counts: setup  ## what a step costs, in counts, beside the last release's (ARGS=
 bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an hour; ARGS="--repeat 5 --publish")
 	@bench/peers/setup
 	@$(BIN)/python -m bench.peers $(ARGS)
+
+bench-growth: setup  ## measure how cost grows with size, up to a million of each thing; half an hour
+	@$(BIN)/python -m bench.growth
 
 simulate: setup  ## live through random worlds where all goes wrong (SEEDS=1000 SEED=first)
 	@$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) --first $(or $(SEED),0)
