@@ -7,9 +7,11 @@ SECONDS ?= 60
 SEEDS ?= 1000
 STEPS ?= 1000000
 CHILDREN ?= 100000
+ORDERS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos chaos-postgres chaos-graphs hot-parent attack bloat format clean counts
+.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos chaos-postgres chaos-graphs hot-parent \
+	attack cluster bloat format clean counts bench-growth
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,9 @@ bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an
 	@bench/peers/setup
 	@$(BIN)/python -m bench.peers $(ARGS)
 
+bench-growth: setup  ## measure how cost grows with size, up to a million of each thing; half an hour
+	@$(BIN)/python -m bench.growth
+
 simulate: setup  ## live through random worlds where all goes wrong (SEEDS=1000 SEED=first)
 	@$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) --first $(or $(SEED),0)
 
@@ -66,6 +71,9 @@ hot-parent: setup  ## one execution with very many children on PostgreSQL: time 
 
 attack: setup  ## attack expressions, definitions and journals (SECONDS=60 SEED=n)
 	@$(BIN)/python tests/attack/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+cluster: setup  ## PostgreSQL and four workers, one of which is killed; shows how its work goes on (ORDERS=200)
+	@$(BIN)/python tests/cluster/run.py --orders $(ORDERS)
 
 bloat: setup  ## a million steps on PostgreSQL: how many dead rows they leave (STEPS=1000000)
 	@STEPS=$(STEPS) $(BIN)/python -m pytest -q -n 0 -s tests/store/postgres/test_dead_rows.py

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from perdure.clock import Clock, SystemClock
+from perdure.clock import Clock, ShiftedClock, SystemClock
 from perdure.errors import StoreBusy
 from perdure.ids import ExecutionId, id_text
 from perdure.operations.executions import Executions
@@ -21,6 +21,7 @@ from perdure.runtime.home import Home
 from perdure.runtime.hot import Outcome
 from perdure.runtime.plans import Plans
 from perdure.runtime.processes import ProcessPool
+from perdure.runtime.retention import Retention
 from perdure.runtime.watchdog import Blocked, Watchdog
 from perdure.settings import Settings
 from perdure.store.contract import FIRST_FINAL, Store
@@ -30,9 +31,6 @@ log = logging.getLogger("perdure")
 
 HERE_SECONDS = 1.0
 """Whoever waits for an execution of this home looks this often whether it still is: another worker may take it over."""
-
-FIRST_TAKEN = 50
-"""Executions that a new worker takes over before anything else: read within some 10 ms, so that their effects begin soon."""
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -74,18 +72,21 @@ class Engine:
 @asynccontextmanager
 async def open_engine(
     settings: Settings | None = None, *, clock: Clock | None = None, node_files: tuple[str, ...] = (), adopts: bool = False,
-    store: Store | None = None, on_log: Any = None,
+    store: Store | None = None, on_log: Any = None, name: str = "",
 ) -> AsyncIterator[Engine]:  # fmt: skip
     """An engine on the settings' store, until the context is left; then it stops in good order.
 
     `adopts`: take over executions that nobody has, and let those leave memory that only wait (a worker does; a single run
-    does not). `on_log(execution, path, message, level, data)` hears what nodes log while they run.
+    does not). `name`: what the worker's name begins with, instead of the host's.
+    `on_log(execution, path, message, level, data)` hears what nodes log while they run.
     """
     settings = settings if settings is not None else Settings.read(os.environ)
     clock = clock if clock is not None else SystemClock()
     own_store = store is None
     if store is None:
         store = await open_store(settings, clock)
+    if settings.is_shared:
+        clock = ShiftedClock(clock, store.offset)  # all workers judge times by the one clock of the database
     pool = ProcessPool(settings.processes or os.cpu_count() or 1)
     watchdog = Watchdog(_say_blocked, limit=settings.watchdog, clock=clock)
     try:
@@ -102,12 +103,13 @@ async def open_engine(
             plans=plans,
             clock=clock,
             settings=settings,
-            worker=worker_name(clock),
+            worker=worker_name(clock, name),
             adopts=adopts,
             attempts=attempts,
         )
         await home.open()
         watchdog.start()
+        retention = asyncio.create_task(Retention(store, clock, settings, worker=home.worker).keep(), name="retention")
         _spare_the_collector()
         try:
             if adopts:
@@ -115,6 +117,8 @@ async def open_engine(
             yield Engine(store, clock, settings, home, Executions(store, clock, home=home, payload_max=settings.payload_max))
         finally:
             watchdog.stop()
+            retention.cancel()
+            await asyncio.gather(retention, return_exceptions=True)
             await home.close()
     finally:
         await pool.close()
@@ -123,18 +127,21 @@ async def open_engine(
 
 
 async def _take_first(home: Home) -> None:
-    """Go on at once with some of what a dead worker left; all else follows when the home looks around, a moment later."""
+    """Go on at once with some of what is free; all else follows when the home looks around, a moment later."""
     with suppress(StoreBusy):  # the home's own look tries again
-        await home.take(limit=FIRST_TAKEN)
+        await home.take_free()
 
 
 @asynccontextmanager
-async def open_client(settings: Settings | None = None, *, create: bool = False) -> AsyncIterator[tuple[Store, Executions]]:
-    """Only what needs no home: look at executions, signal and cancel them, while other processes run them."""
+async def open_client(
+    settings: Settings | None = None, *, create: bool = False, node_files: tuple[str, ...] = ()
+) -> AsyncIterator[tuple[Store, Executions]]:  # fmt: skip
+    """Only what needs no home: start executions for others to run, look at them, signal and cancel them."""
     settings = settings if settings is not None else Settings.read(os.environ)
     store = await open_store(settings, SystemClock(), create=create)
     try:
-        yield store, Executions(store, SystemClock(), payload_max=settings.payload_max)
+        plans = Plans(store, files=node_files)
+        yield store, Executions(store, SystemClock(), plans=plans, payload_max=settings.payload_max)
     finally:
         await store.close()
 
@@ -142,7 +149,7 @@ async def open_client(settings: Settings | None = None, *, create: bool = False)
 async def open_store(settings: Settings, clock: Clock, *, create: bool = True) -> Store:
     """The store that the settings name: a file, or a PostgreSQL database. Raises StoreError, NotFound, Refused (its URL)."""
     busy_timeout_ms = settings.busy_timeout // 1_000
-    if "://" not in settings.store:
+    if not settings.is_shared:
         return await open_file(
             settings.store, create=create, busy_timeout_ms=busy_timeout_ms, threaded=settings.commit_thread, clock=clock
         )
@@ -165,9 +172,9 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def worker_name(clock: Clock) -> str:
-    """A name that no other worker has: where, which process, when."""
-    return f"{socket.gethostname()}-{os.getpid()}-{clock.now():x}"
+def worker_name(clock: Clock, name: str = "") -> str:
+    """A name that no other worker has, nor had: where (or what people call it), which process, when."""
+    return f"{name or socket.gethostname()}-{os.getpid()}-{clock.now():x}"
 
 
 def _log_line(execution: ExecutionId, path: str, message: str, level: str, data: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 MICROSECONDS = 1_000_000
@@ -18,6 +19,20 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds from an arbitrary start, never running backwards."""
         ...
+
+
+class ShiftedClock:
+    """A clock that is ahead of another one by what `offset` says now, in microseconds; it measures as that one does."""
+
+    def __init__(self, clock: Clock, offset: Callable[[], int]) -> None:
+        self._clock = clock
+        self._offset = offset
+
+    def now(self) -> int:
+        return self._clock.now() + self._offset()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
 
 
 class SystemClock:

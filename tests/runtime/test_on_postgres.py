@@ -1,7 +1,8 @@
-"""The runtime on PostgreSQL: messages, starts, locks, events, children and takeovers again, and a sample of the crashes."""
+"""The runtime on PostgreSQL: messages, starts, locks, events, children, takeovers, retention again; a sample of the crashes."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,16 +13,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import test_children
 import test_crash_matrix
+import test_draining
 import test_events
+import test_left_to_workers
 import test_locks
 import test_messages
+import test_pruning
+import test_retention
 import test_starts
 import test_takeover
 import test_two_processes
 from scenarios import CONTAINERS, SCENARIOS, Scenario
 
 from perdure.app import open_engine
+from perdure.operations.definitions import read_file
 from perdure.settings import Settings
+from perdure.store.postgres import open_store
 from perdure.testing import world as worlds
 from perdure.testing.stores.postgres import PostgresPlace
 from perdure.testing.world import World
@@ -29,14 +36,19 @@ from perdure.testing.world import World
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
-ROOMS = (test_messages, test_starts, test_locks, test_events, test_children, test_takeover)
+ROOMS = (
+    test_messages, test_starts, test_locks, test_events, test_children, test_takeover, test_draining, test_left_to_workers,
+    test_retention, test_pruning,
+)  # fmt: skip
 PLACES_MAX = 3
+SHORT = 90_000  # microseconds: a lease that is renewed while a test looks on
 TWO_PROCESSES = "in memory a second process is the death of the first one; here the first one lives and keeps what it has"
 LEFT_OUT = {
     "test_a_home_that_lost_an_execution_writes_nothing_more_of_it": TWO_PROCESSES,
     "test_rule_53_the_old_home_does_not_answer_for_an_effect_that_is_unknown_to_the_new_one": TWO_PROCESSES,
     "test_a_damaged_journal_sets_one_execution_aside_and_no_other": "it damages a file of SQLite",
     "test_rule_40_a_child_is_started_once_wherever_its_parent_dies": "sixty worlds; the sample of crashes has its like",
+    "test_no_death_leaves_half_of_an_execution": "fifty worlds; below are the deaths between each two calls",
 }
 """Tests that say something of the embedded store only, and why."""
 
@@ -88,6 +100,14 @@ def test_a_death_on_postgresql_changes_nothing_but_the_time(scenario: Scenario, 
         assert found == expected, f"{scenario.name} dies at {point}"
 
 
+def test_no_death_of_a_pass_on_postgresql_leaves_half_of_an_execution(
+    new_place: Callable[[], PostgresPlace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass over a small store dies after each call; a death before the next one leaves the same."""
+    monkeypatch.setattr(worlds, "MemoryPlace", new_place)
+    test_pruning.survive_all_deaths("after")
+
+
 def test_a_killed_process_is_followed_by_another_on_postgresql(new_place: Callable[[], PostgresPlace], tmp_path: Path) -> None:
     """Two real processes on one database: signals reach the one that has the execution; its death is known by its lease."""
     place = new_place()
@@ -109,5 +129,30 @@ def test_a_killed_process_is_followed_by_another_on_postgresql(new_place: Callab
             await engine.executions.signal(other.execution, "ok", "hello")
             outcome = await engine.result(other.execution)
             assert (outcome.status, outcome.output) == ("succeeded", ["hello", 1])
+
+    test_two_processes.run(main)
+
+
+def test_what_others_have_taken_is_left_with_them(new_place: Callable[[], PostgresPlace], tmp_path: Path) -> None:
+    """A worker was away for so long that another one has its execution: it drops it, lives on under a new name, and hears of
+    the end like anybody.
+    """
+    place = new_place()
+    file = tmp_path / "ask.yaml"
+    file.write_text("{perdure: 1, name: ask, nodes: {ok: {type: wait_for_signal, signal: ok}}}")
+    settings = Settings(store=place.url)
+
+    async def main() -> None:
+        away = await open_store(place.url, lease=SHORT)
+        async with open_engine(settings, store=away) as first, open_engine(settings) as second:
+            begun = await first.executions.start(read_file(file))
+            before = first.home.worker
+            while not await second.home.take([begun.execution]):
+                place.outlast(before)  # as if it had stood still
+            while first.home.has(begun.execution):  # noqa: ASYNC110 - its heartbeat is another thread
+                await asyncio.sleep(0)
+            assert first.home.worker == f"{before}~2"
+            await second.executions.signal(begun.execution, "ok", "went on")
+            assert (await first.result(begun.execution)).output == "went on"
 
     test_two_processes.run(main)

@@ -88,6 +88,55 @@ def run(
 
 
 @app.command()
+def start(
+    file: Annotated[str, Argument(metavar="FILE", help="The workflow, YAML or JSON.")],
+    input: Annotated[str, Option("--input", help="JSON, @file, or @- for standard input.")] = "{}",
+    store: Store = None,
+    key: Annotated[str, Option("--key", help="Idempotency key: the same key and input start one execution.")] = "",
+    priority: Annotated[int, Option("--priority", min=0, max=5, help="1 (first) to 5; 0: the workflow's own.")] = 0,
+    nodes: Nodes = None,
+    signal: Annotated[str, Option("--signal", help="Start it, or find the one of that key, and send it this signal.")] = "",
+    payload: Annotated[str | None, Option("--payload", help="The signal's payload: JSON, @file or @-.")] = None,
+    signal_key: Annotated[str, Option("--signal-key", help="The key that the wait names.")] = "",
+    signal_id: Annotated[str, Option("--signal-id", help="The same id twice is one signal.")] = "",
+    json: Json = False,
+) -> int:
+    """Start a workflow and leave it to the workers; its id."""
+    from perdure.cli import running, starting
+
+    return starting.start(
+        file, input=input, store=store, key=key, priority=priority, nodes=tuple(nodes or ()), json=json,
+        signal=running.first_signal(signal, payload, signal_key, signal_id),
+    )  # fmt: skip
+
+
+@app.command()
+def worker(
+    store: Store = None,
+    slots: Annotated[int | None, Option("--slots", min=1, help="Effects at the same time (default: 1000).")] = None,
+    nodes: Nodes = None,
+    name: Annotated[str, Option("--name", help="What its name begins with (default: the host's).")] = "",
+    health: Annotated[str, Option("--health", metavar="[HOST:]PORT", help="Answer GET /live and GET /ready here.")] = "",
+    json: Json = False,
+) -> int:
+    """Carry out whatever is due, together with other workers of the store, until SIGTERM or Ctrl-C.
+
+    Exit codes: 0 drained, 1 it cannot go on (start it again), 2 refused, 130 or 143 left at once by a second signal.
+    """
+    from perdure.cli import working
+
+    return working.worker(store, slots=slots, nodes=tuple(nodes or ()), name=name, health=health, json=json)
+
+
+@app.command()
+def workers(store: Store = None, json: Json = False) -> int:
+    """The workers of the store: load, lag, version, when they were last heard of."""
+    from perdure.cli import working
+
+    return working.workers(store, json=json)
+
+
+@app.command()
 def resume(
     ids: Ids = None, store: Store = None, nodes: Nodes = None, no_wait: NoWait = False, json: Json = False,
     plain: Annotated[bool, Option("--plain", help="Plain lines also on a terminal.")] = False,
@@ -329,6 +378,22 @@ def bench(
     from perdure.cli import benching
 
     return benching.bench(tuple(workloads or ()), folder=folder, repeat=repeat, profile=profile, json=json)
+
+
+@app.command()
+def prune(
+    store: Store = None,
+    older_than: Annotated[
+        str, Option("--older-than", help="What ended longer ago, such as 30d (default: the retention that is set).")
+    ] = "",
+    workflow: Annotated[str, Option("--workflow", help="Only of this workflow, whatever it says itself.")] = "",
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would go.")] = False,
+    json: Json = False,
+) -> int:
+    """Remove what has ended and is over its retention, with all that is its own."""
+    from perdure.cli import pruning
+
+    return pruning.prune(store, older_than=older_than, workflow=workflow, dry_run=dry_run, json=json)
 
 
 @app.command("import")

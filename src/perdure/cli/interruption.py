@@ -37,10 +37,10 @@ class Interruption:
             code = self._code or exits.INTERRUPTED
             self._last_words()
         except PerdureError as error:
-            if not await _left_over():
+            if not await left_over():
                 raise
             code = exits.refuse(error)
-        if await _left_over():
+        if await left_over():
             leave(code)
         return code
 
@@ -57,7 +57,7 @@ class Interruption:
         exits.say("stopping: what runs has its grace to end; interrupt again to leave at once")
 
 
-async def _left_over() -> bool:
+async def left_over() -> bool:
     """Does an attempt go on that would not be cancelled? The loop would wait for it for ever."""
     await asyncio.sleep(0)  # what was cancelled just now has ended after this
     return any(task is not asyncio.current_task() for task in asyncio.all_tasks())

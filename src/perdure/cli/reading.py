@@ -109,8 +109,8 @@ def actor() -> str:
 def existing(store: str | None) -> Settings:
     """The settings of a call that makes no store. Raises NotFound where there is none, StoreError where nobody can tell."""
     found = settings(store)
-    if "://" in found.store:
-        return found  # a database says itself whether there is a store in it
+    if found.is_shared:
+        return found  # who opens it says what is wrong with it
     try:
         os.stat(found.store)
     except (FileNotFoundError, NotADirectoryError):

@@ -114,7 +114,8 @@ def _has_lost(outer: FrameIndex, container: NodePlan | None, instance: Instance)
 
 def is_loser(opened: FrameIndex, node: NodePlan) -> bool:
     """Has a join ended without this node, so that it is cancelled (rule 19)?"""
-    return any(join.options["losers"] == "cancel" for join in losing_joins(opened, node))
+    losing = losing_joins(opened, node)
+    return bool(losing) and any(join.options["losers"] == "cancel" for join in losing)
 
 
 def stands_still(place: Place) -> bool:

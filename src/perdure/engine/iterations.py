@@ -164,7 +164,9 @@ def _decide(place: Place, progress: Progress, more: More) -> Iterator[AnyFact]:
 def _open_next(place: Place, progress: Progress, more: More) -> Iterator[AnyFact]:
     """Open the next iteration, if there is one and it may run."""
     if _may_open(place, progress, more):
-        yield from open_frame(place, "body", progress.next, loop_names(place, progress.next))
+        body = place.node.scopes["body"]
+        reads = body.variables or body.timeout is not None  # what else would look at the item before the body does?
+        yield from open_frame(place, "body", progress.next, loop_names(place, progress.next) if reads else None)
 
 
 def _may_open(place: Place, progress: Progress, more: More) -> bool:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def is_shielded(opened: FrameIndex, node: NodePlan) -> bool:
     """Does a join bear a failure of this node, so that the frame's policy does not speak (rule 18)?"""
-    return any(_shields(opened, join) for join in opened.scope.joins_around.get(node.index, ()))
+    around = opened.scope.joins_around.get(node.index)
+    return around is not None and any(_shields(opened, join) for join in around)
 
 
 def _shields(opened: FrameIndex, join: NodePlan) -> bool:
@@ -26,12 +27,14 @@ def _shields(opened: FrameIndex, join: NodePlan) -> bool:
 
 def losing_joins(opened: FrameIndex, node: NodePlan) -> list[NodePlan]:
     """The joins that have ended and left this node among the losers."""
-    return [join for join in opened.scope.joins_around.get(node.index, ()) if has_losers(opened, join)]
+    around = opened.scope.joins_around.get(node.index)
+    return [join for join in around if has_losers(opened, join)] if around else []
 
 
 def lost_to(opened: FrameIndex, node: NodePlan) -> NodePlan | None:
     """The join that has ended without this node, so that it does not begin any more (rule 19)."""
-    return next((join for join in losing_joins(opened, node) if join.options["losers"] != "detach"), None)
+    losing = losing_joins(opened, node)
+    return next((join for join in losing if join.options["losers"] != "detach"), None) if losing else None
 
 
 def draining_join(opened: FrameIndex, node: NodePlan) -> NodePlan | None:

@@ -1,4 +1,4 @@
-"""Executions: start, signal, operate, list, show. Only `start` needs a home; all else works from any process."""
+"""Executions: start, signal, operate, list, show, from any process. Who has a home keeps what it starts; others leave it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from perdure.operations.values import checked, inline_or_handle, refuse_what_is_
 from perdure.runtime.home import Home
 from perdure.runtime.hot import start_conflict
 from perdure.runtime.loading import definition_of, folded
-from perdure.runtime.plans import sources_of
-from perdure.store.contract import FIRST_FINAL, STATUS_NUMBER, STATUSES, TENANT, Blob, Message, Row, Start, Store
+from perdure.runtime.patience import patiently
+from perdure.runtime.plans import Plans, sources_of
+from perdure.store.contract import FIRST_FINAL, STATUS_NUMBER, STATUSES, TENANT, Batch, Blob, Message, Row, Start, Store
 
 NOBODY = ExecutionId(bytes(16))
 """The receiver of a message until the execution is known that it is for."""
@@ -79,12 +80,17 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Executions:
-    """What one can ask about executions of one store. With a `home`, executions can also be started here."""
+    """What one can ask about executions of one store. What is started goes on at the `home`; where there is none, with the
+    first worker that takes it, and then starting takes `plans`.
+    """
 
-    def __init__(self, store: Store, clock: Clock, *, home: Home | None = None, payload_max: int = 64 << 20) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, home: Home | None = None, plans: Plans | None = None, payload_max: int = 64 << 20
+    ) -> None:  # fmt: skip
         self._store = store
         self._clock = clock
         self._home = home
+        self._plans = home.plans if home is not None else plans
         self._ids = ExecutionIds()
         self._payload_max = payload_max
 
@@ -100,7 +106,7 @@ class Executions:
         Raises DefinitionRefused, InputRefused, StartConflict, StoreError; Refused for a signal to an execution that has ended.
         Nothing is started then, and nothing sent.
         """
-        assert self._home is not None, "to start an execution takes a home"
+        assert self._plans is not None, "to start an execution takes plans"
         plan = read.plan
         refuse_what_is_no_text(key=key, by=by)
         body = checked(input, "input", payload_max=self._payload_max)
@@ -113,8 +119,8 @@ class Executions:
                 if keyed.fingerprint != fingerprint:
                     raise start_conflict(key, keyed.execution)
                 return await self._begun_before(keyed.execution, first)
-        loaded = await definitions.save(self._store, self._home.plans, self._clock, read, tenant=tenant)
-        children = await definitions.pinned(self._store, self._home.plans, self._clock, read, tenant=tenant)
+        loaded = await definitions.save(self._store, self._plans, self._clock, read, tenant=tenant)
+        children = await definitions.pinned(self._store, self._plans, self._clock, read, tenant=tenant)
         now = self._clock.now()
         execution = self._ids.new(now)
         raw, blobs = inline_or_handle(body)
@@ -130,10 +136,34 @@ class Executions:
         if first is not None:
             message, more = first
             messages, blobs = [msgspec.structs.replace(message, execution=execution, sender=execution)], {**blobs, **more}
-        found = await self._home.start(start, given, loaded, blobs, messages)
+        if self._home is not None:
+            found = await self._home.start(start, given, loaded, blobs, messages)
+        else:
+            found = await self._leave_to_workers(start, given, blobs, messages)
         if found != execution:
             return await self._begun_before(found, first)
         return Begun(execution=execution, existing=False, signalled=first is not None)
+
+    async def _leave_to_workers(
+        self, start: Start, given: events.Start, blobs: dict[bytes, bytes], messages: Sequence[Message]
+    ) -> ExecutionId:
+        """Write a start that whoever takes it first goes on with; the execution that it is, or that had its key before."""
+        asked = Message(
+            execution=start.execution, source="start", key="start", at=start.created, body=encode_value(given),
+            sender=start.execution,
+        )  # fmt: skip
+        batch = Batch(
+            starts=[start], messages=[asked, *messages],
+            blobs=[Blob(tenant=start.tenant, digest=digest, body=body) for digest, body in blobs.items()],
+        )  # fmt: skip
+        committed = await patiently(lambda: self._store.commit(batch))
+        if start.execution not in committed.duplicates or not start.key:
+            return start.execution  # also where only the answer to a first commit was lost
+        keyed = await self._store.keyed(start.tenant, start.workflow, start.key)
+        assert keyed is not None, "a key that was taken is somebody's"
+        if keyed.fingerprint != start.fingerprint:
+            raise start_conflict(start.key, keyed.execution)
+        return keyed.execution
 
     def _first(self, signal: FirstSignal, by: str) -> tuple[Message, dict[bytes, bytes]]:
         """The message that a first signal is, without its receiver; and the large value that it names."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, Protocol
@@ -111,6 +112,7 @@ class Attempts:
         blob: Callable[[str, bytes], Awaitable[bytes]],
         report: Callable[[ExecutionId, Ended], None],
         log: LogLine,
+        leased: Callable[[], bool],
     ) -> None:
         self._clock = clock
         self._pool = pool
@@ -122,6 +124,7 @@ class Attempts:
         self._blob = blob
         self._report = report
         self._log = log
+        self._leased = leased  # may an effect still be started? Others may have taken this worker for dead (day-one 23)
         self._attempts: dict[tuple[bytes, Token], Attempt] = {}
         self._queue: deque[Attempt] = deque()
         self._running = 0
@@ -136,6 +139,15 @@ class Attempts:
     @property
     def running(self) -> int:
         return self._running
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    @property
+    def room(self) -> int:
+        """Slots that are neither taken nor waited for."""
+        return max(0, self._slots - len(self._attempts))
 
     def holds(self, execution: ExecutionId) -> bool:
         """Is any attempt of this execution queued or under way?"""
@@ -164,12 +176,17 @@ class Attempts:
         grace = command.grace or self._grace
         attempt = self._attempts[key] = Attempt(asking, command, grace)
         self._idle.clear()
-        if self._running < self._slots:
+        if self._running < self._slots and self._leased():
             self._begin(attempt)
             return
         self._queue.append(attempt)
         if isinstance(command, Run) and command.queue_timeout:
             self._arm(command.queue_timeout / MICROSECONDS, attempt, "queue")
+
+    def begin_queued(self) -> None:
+        """Begin what waits for a slot, or for the lease."""
+        while self._queue and self._running < self._slots and not self._draining and self._leased():
+            self._begin(self._queue.popleft())
 
     def _begin(self, attempt: Attempt) -> None:
         self._running += 1
@@ -190,6 +207,15 @@ class Attempts:
         for key, attempt in list(self._attempts.items()):
             if key[0] == execution:
                 self._stop(attempt, "fenced", "another worker runs this execution now")
+
+    async def finish(self, seconds: float) -> None:
+        """Begin nothing more, and let what runs end by itself, for so long."""
+        self._draining = True
+        for attempt in list(self._queue):
+            self._stop(attempt, "drain", "the worker is stopping")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     async def drain(self) -> None:
         """Stop everything and wait until it is gone; each attempt reports that it was stopped."""
@@ -412,8 +438,7 @@ class Attempts:
         del self._attempts[attempt.asking.id, attempt.token]
         if attempt.running:
             self._running -= 1
-            while self._queue and self._running < self._slots and not self._draining:
-                self._begin(self._queue.popleft())
+            self.begin_queued()
         if not self._attempts:
             self._idle.set()
         if attempt.stopped_by != "fenced":

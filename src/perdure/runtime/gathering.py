@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 from perdure.clock import Clock
 from perdure.engine import events
-from perdure.engine.codec import FOLD, LEVEL, encode_row, encode_snapshot
+from perdure.engine.codec import LEVEL, encode_row
+from perdure.engine.commands import Evaluate, Run
 from perdure.engine.events import AnyInput
 from perdure.engine.inputs import in_order
 from perdure.engine.machine import Stepped, step
-from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, status_number
+from perdure.ids import ExecutionId
+from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, foremost, status_number
 from perdure.settings import Settings
-from perdure.store.contract import Batch, Blob, Snapshot, Turn
+from perdure.store.contract import Batch, Blob, Turn
 
 
 class SteppedHot(NamedTuple):
@@ -28,14 +30,16 @@ class Gathering:
     """One turn. Its `batch` is committed as a whole; until then what was `stepped` is known to nobody."""
 
     def __init__(
-        self, *, clock: Clock, settings: Settings, adopts: bool, keep: Callable[[Hot, dict[bytes, bytes]], None]
-    ) -> None:
+        self, *, clock: Clock, settings: Settings, adopts: bool, drains: Callable[[ExecutionId], bool],
+        keep: Callable[[Hot, dict[bytes, bytes]], None],
+    ) -> None:  # fmt: skip
         self.batch = Batch()
         self.stepped: list[SteppedHot] = []
         self._bytes = 0
         self._clock = clock
         self._settings = settings
         self._adopts = adopts
+        self._drains = drains  # is an execution to be let go as it is, so that others go on at once?
         self._keep = keep  # large values that are named from now on
 
     def is_full(self) -> bool:
@@ -44,7 +48,7 @@ class Gathering:
 
     def step(self, hot: Hot) -> None:
         """Step an execution with all that has arrived for it, and add what the commit must write of it."""
-        taking, hot.inputs = hot.inputs, []
+        taking, hot.inputs = foremost(hot.inputs)
         execution, batch = hot.execution, self.batch
         inputs = [given for given, _ in taking]
         if len(taking) > 1:
@@ -62,6 +66,9 @@ class Gathering:
         self.stepped.append(SteppedHot(hot, done, taking))
         due = hot.index.next_due(execution) if done.at_rest else None
         release = hot.leaving = self._may_leave(hot, done, due, at)
+        if not release and self._may_be_handed_on(hot, done):
+            release, due = True, at
+            hot.leaving = True
         if not done.facts and not consumed and not release:
             return
         body = encode_row(done.taken, done.facts, not done.at_rest) if done.facts else b""
@@ -93,15 +100,14 @@ class Gathering:
 
     def _add_values(self, hot: Hot, done: Stepped) -> None:
         """Large values that are not durable yet, and now and then the state as it is."""
-        execution, batch = hot.execution, self.batch
+        batch = self.batch
         if done.blobs:
             self._keep(hot, done.blobs)
         hot.carried = tuple(hot.blobs)
         if hot.blobs:
             batch.blobs.extend(Blob(tenant=hot.tenant, digest=digest, body=blob) for digest, blob in hot.blobs.items())
-        if not execution.ended and execution.seq - hot.snapshot_seq >= self._settings.snapshot_facts and done.at_rest:
-            hot.snapshot_seq = execution.seq
-            batch.snapshots.append(Snapshot(execution=hot.id, seq=execution.seq, fold=FOLD, body=encode_snapshot(execution)))
+        if done.at_rest and (snapshot := hot.due_snapshot(self._settings.snapshot_facts)) is not None:
+            batch.snapshots.append(snapshot)
 
     def _may_leave(self, hot: Hot, done: Stepped, due: int | None, at: int) -> bool:
         """Ended, or only waiting for long enough: then it is a row with a wake time, not memory."""
@@ -110,3 +116,9 @@ class Gathering:
         if not done.at_rest or hot.inputs or hot.index.running or hot.errands or done.commands or not self._adopts:
             return False
         return due is None or due - at > self._settings.evict_after
+
+    def _may_be_handed_on(self, hot: Hot, done: Stepped) -> bool:
+        """The worker is stopping, and nothing of it is under way here: somebody else goes on with it at once."""
+        if not done.at_rest or done.needs or hot.inputs or hot.errands:
+            return False
+        return self._drains(hot.id) and all(isinstance(command, Run | Evaluate) for command in done.commands)

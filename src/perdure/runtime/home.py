@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from perdure.clock import Clock
+from perdure.clock import MICROSECONDS, Clock
 from perdure.engine import events
 from perdure.engine.codec import LEVEL, decode_value, handle_digest
 from perdure.engine.commands import Evaluate, Run, Stop
@@ -24,8 +26,10 @@ from perdure.engine.machine import Stepped
 from perdure.errors import PerdureError, Refused, StoreBusy, StoreDamaged, StoreError
 from perdure.ids import ExecutionId, id_text
 from perdure.runtime.alarms import Alarms
+from perdure.runtime.answers import Answers
 from perdure.runtime.arrivals import Arrivals
 from perdure.runtime.attempts import Attempts, Ended
+from perdure.runtime.claiming import MOST, Pace
 from perdure.runtime.doubts import fates, left_with, still_waiting
 from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
@@ -35,13 +39,13 @@ from perdure.runtime.loading import definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
 from perdure.runtime.plans import Loaded, Plans
 from perdure.runtime.resident import Resident
+from perdure.runtime.values import Values
 from perdure.settings import Settings
-from perdure.store.contract import Batch, Blob, Committed, ExecutionsRefused, Message, Row, Start, Store
+from perdure.store.contract import Batch, Committed, ExecutionsRefused, Load, Message, Row, Start, Store
 
 log = logging.getLogger("perdure.home")
 
-CLAIM_MAX = 500
-"""Executions taken over at once: a worker that died with 10^5 of them must not stall the one that helps."""
+APART_SECONDS = 0.025  # between two looks at what others left: in a crowd somebody always leaves something
 CLOSING_SECONDS = 0.001  # between two looks of a home that closes while turns are being written
 AHEAD_BYTES = 256 << 10
 """Blobs larger than this are made durable ahead of the step that names them, off the loop."""
@@ -64,10 +68,11 @@ class Home:
         self._settings = settings
         self._adopts = adopts  # does it take over what others left, and let go of what only waits?
         self._resident = Resident()
+        self._values = Values(store, self._resident)
         self._hot: dict[ExecutionId, Hot] = {}
         self._dirty: dict[ExecutionId, Hot] = {}
         self._arrivals = Arrivals(store, worker)
-        self._outcomes: dict[ExecutionId, list[asyncio.Future[Outcome]]] = {}
+        self._answers = Answers()
         self._observers: list[Observer] = []
         self._armed = asyncio.Event()
         self._alarms = Alarms(clock, self._ring)
@@ -75,10 +80,14 @@ class Home:
         self._backgrounds: set[asyncio.Task[None]] = set()
         self._lacking = Lacking(store, clock)
         self._failed: BaseException | None = None
-        self._closing = False
+        self._closing = False  # it takes nothing over any more
+        self._draining = False  # and hands on what it has
+        self._pace = Pace()
+        self.taken_over: Counter[str] = Counter()  # executions by the workers that died over them
+        self._lives = 1  # how often it has become known, each time under another name
         self._turning = False
         self._busy = 0  # commits in a row that found the store locked
-        self.attempts = attempts(blob=self._blob, report=self._report)
+        self.attempts = attempts(blob=self._values.body, report=self._report, leased=store.leased)
         self._errands = Errands(store=store, plans=plans, clock=clock, home=self, background=self._background)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -87,6 +96,15 @@ class Home:
         """Become a home that others can see, and begin to take turns."""
         await self._store.register(self.worker, now=self._clock.now(), level=LEVEL)
         self._tasks = [asyncio.create_task(self._turns(), name="home"), asyncio.create_task(self._polls(), name="inbox")]
+
+    async def drain(self) -> None:
+        """Before a close, for a worker among others: take nothing over and begin nothing any more. What runs may end by itself
+        within its grace; an execution of which nothing runs here is let go at once, so that others go on with it.
+        """
+        self._closing = self._draining = True
+        for hot in self._hot.values():
+            self._touch(hot)
+        await self.attempts.finish(self._settings.grace / MICROSECONDS)
 
     async def close(self) -> None:
         """Stop in good order: attempts are stopped and reported, executions let go; others may go on with them at once."""
@@ -115,7 +133,7 @@ class Home:
         `messages` for it are written in the same commit; not at all where it was there before.
         Raises StartConflict (rule 55), StoreError.
         """
-        self._check()
+        self.check()
         hot = Hot(start.execution, start.tenant, start.workflow, loaded, 1, self._resident)
         hot.start = msgspec.structs.replace(start, home=self.worker)
         hot.enclosed = messages
@@ -128,33 +146,33 @@ class Home:
 
     def outcome(self, execution: ExecutionId) -> asyncio.Future[Outcome]:
         """How the execution ends, as soon as that is durable. For executions of this home."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future = self._answers.wait_for(execution)
         if self._failed is not None:
             future.set_exception(self._failed)
-        self._outcomes.setdefault(execution, []).append(future)
-        future.add_done_callback(lambda done: self._answered(execution, done))
         return future
 
-    def _answered(self, execution: ExecutionId, future: asyncio.Future[Outcome]) -> None:
-        """Nobody waits on this future any more, also when it was given up."""
-        waiting = self._outcomes.get(execution)
-        if waiting is not None and future in waiting:
-            waiting.remove(future)
-            if not waiting:
-                del self._outcomes[execution]
-
-    async def take(self, only: Iterable[ExecutionId] | None = None, *, limit: int = CLAIM_MAX) -> list[ExecutionId]:
+    async def take(self, only: Iterable[ExecutionId] | None = None, *, limit: int = MOST) -> list[ExecutionId]:
         """Become the home of executions that nobody living has, and go on with them (rule 52). Those that were taken."""
-        self._check()
+        self.check()
         ids = None if only is None else list(only)
         rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=LEVEL, only=ids)
         for row in rows:
+            self.taken_over[row.home] += bool(row.home)
             try:
                 await patiently(partial(self._load, row))
             except StoreBusy as busy:
                 self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
                 raise
         return [row.execution for row in rows]
+
+    async def take_free(self) -> list[ExecutionId]:
+        """Take over what nobody living has, as much as there is room for: whoever has free slots takes the most."""
+        limit = self._pace.next(min(self.attempts.room, self._settings.slots - len(self._hot)))
+        if not limit:
+            return []
+        taken = await self.take(limit=limit)
+        self._pace.took(len(taken))
+        return taken
 
     def deliver(self, execution: ExecutionId, given: AnyInput, position: int = 0) -> bool:
         """Hand an input to a hot execution; False when it is not here."""
@@ -164,6 +182,14 @@ class Home:
         hot.inputs.append((given, position))
         self._touch(hot)
         return True
+
+    def load(self) -> Load:
+        """What this worker has to do."""
+        attempts = self.attempts
+        return Load(
+            state="draining" if self._closing else "ready", slots=self._settings.slots, running=attempts.running,
+            queued=attempts.queued, executions=len(self._hot),
+        )  # fmt: skip
 
     def has(self, execution: ExecutionId) -> bool:
         """Is the execution hot here?"""
@@ -188,19 +214,12 @@ class Home:
         self._background(self._report_large(hot, ended, large))
 
     async def _report_large(self, hot: Hot, ended: Ended, large: dict[bytes, bytes]) -> None:
-        await self._save_ahead(hot.tenant, large)
-        for digest, body in large.items():
-            self._resident.put(digest, body)
+        await self._values.save_ahead(hot.tenant, large)
         self.deliver(hot.id, ended.result)
-
-    async def _save_ahead(self, tenant: str, blobs: dict[bytes, bytes]) -> None:
-        rows = [Blob(tenant=tenant, digest=digest, body=body) for digest, body in blobs.items()]
-        await patiently(lambda: self._store.save_blobs(rows))
 
     def _keep(self, hot: Hot, blobs: dict[bytes, bytes]) -> None:
         hot.blobs.update(blobs)
-        for digest, body in blobs.items():
-            self._resident.put(digest, body)
+        self._values.keep(blobs)
 
     def _touch(self, hot: Hot) -> None:
         self._dirty[hot.id] = hot
@@ -229,6 +248,8 @@ class Home:
                 self._turning = True
                 await self._turn()
                 self._turning = False
+                if self._armed.is_set():
+                    await asyncio.sleep(0)  # what was just begun may answer at once: then the next commit takes it along
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
@@ -237,7 +258,9 @@ class Home:
     async def _turn(self) -> None:
         """Step every execution that something arrived for, commit, carry out."""
         dirty, self._dirty = self._dirty, {}
-        turn = Gathering(clock=self._clock, settings=self._settings, adopts=self._adopts, keep=self._keep)
+        turn = Gathering(
+            clock=self._clock, settings=self._settings, adopts=self._adopts, drains=self._is_to_go, keep=self._keep
+        )  # fmt: skip
         for id_, hot in dirty.items():
             if self._hot.get(id_) is not hot:
                 continue
@@ -300,7 +323,7 @@ class Home:
             return
         if hot.leaving:
             self._forget(hot)
-            if hot.inputs:  # something came while the turn was written: take it back for that
+            if hot.inputs and not self._draining:  # something came while the turn was written: take it back for that
                 self._background(self._return(hot.id, hot.inputs))
             return
         if done.needs:
@@ -324,19 +347,16 @@ class Home:
 
     async def _fetch(self, hot: Hot, done: Stepped) -> None:
         """Bring the large values that the step lacked into memory, and go on (day-one 29)."""
-        found = await patiently(lambda: self._store.blobs(hot.tenant, list(done.needs)))
-        missing = done.needs - found.keys()
+        missing = await self._values.fetch(hot.tenant, done.needs)
         if missing:
-            self._quarantine(hot, Refused(f"The store has lost {len(missing)} large values.", code="store.damaged"))
+            self._quarantine(hot, Refused(f"The store has lost {missing} large values.", code="store.damaged"))
             return
-        for digest, body in found.items():
-            self._resident.put(digest, body)
         if not done.at_rest:
             hot.inputs.insert(0, (events.Continue(), 0))
         self._touch(hot)
 
     def _answer(self, hot: Hot) -> None:
-        futures = self._outcomes.pop(hot.id, ())
+        futures = self._answers.take(hot.id)
         if not futures:
             return
         if handle_digest(hot.execution.output) is None:
@@ -349,18 +369,7 @@ class Home:
 
     async def read(self, tenant: str, raw: Any) -> Any:
         """A value as the journal has it, decoded, wherever its bytes lie."""
-        digest = handle_digest(raw)
-        return decode_value(raw if digest is None else await self._blob(tenant, digest))
-
-    async def _blob(self, tenant: str, digest: bytes) -> bytes:
-        body = self._resident.body(digest)
-        if body is None:
-            found = await self._store.blobs(tenant, [digest])
-            if digest not in found:
-                raise Refused("A large value is gone from the store.", code="store.damaged")
-            body = found[digest]
-            self._resident.put(digest, body)
-        return body
+        return await self._values.read(tenant, raw)
 
     # -- when something goes wrong ------------------------------------------------------------------------------------
 
@@ -402,12 +411,35 @@ class Home:
         if row is not None and not self.has(execution):
             await patiently(partial(self._load, row))
 
+    async def _live_again(self) -> None:
+        """Others took this worker for dead: it drops what it had, and under a new name takes back what nobody has taken."""
+        self._lives += 1
+        name = f"{self.worker.partition('~')[0]}~{self._lives}"
+        await self._store.register(name, now=self._clock.now(), level=LEVEL)
+        self.worker, self._arrivals = name, Arrivals(self._store, name)
+        had = []
+        for hot in list(self._hot.values()):
+            if hot.start is not None:  # nobody else can have it yet
+                hot.start = msgspec.structs.replace(hot.start, home=name)
+                continue
+            had.append(hot.id)
+            self._forget(hot)
+            self.attempts.abandon(hot.id)
+        log.warning("others took this worker for dead: it has dropped %d executions and goes on as %s", len(had), name)
+        self._background(self._take_back(had))
+
+    async def _take_back(self, executions: list[ExecutionId]) -> None:
+        await patiently(lambda: self.take(executions, limit=len(executions)))
+
+    def _is_to_go(self, execution: ExecutionId) -> bool:
+        return self._draining and not self.attempts.holds(execution)
+
     def _quarantine(self, hot: Hot, error: BaseException) -> None:
         """One execution cannot go on here. It is set aside as it is on disk; all others go on."""
         log.error("%s is set aside: %r", hot.text, error, exc_info=error)
         self._forget(hot)
         self.attempts.abandon(hot.id)
-        refuse((hot.future, *self._outcomes.pop(hot.id, ())), error)
+        refuse((hot.future, *self._answers.take(hot.id)), error)
 
     def _fail(self, error: BaseException) -> None:
         """The home cannot go on: everybody who waits hears why. What was committed is safe."""
@@ -416,10 +448,10 @@ class Home:
         self._failed = error
         log.error("the home stops: %r", error)
         refuse([hot.future for hot in self._hot.values()], error)
-        for futures in self._outcomes.values():
-            refuse(futures, error)
+        self._answers.refuse_all(error)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises what the home cannot go on for, if it cannot."""
         if self._failed is not None:
             raise self._failed
 
@@ -472,7 +504,7 @@ class Home:
 
     async def _let_go(self, row: Row, error: PerdureError) -> None:
         """This worker lacks what the execution needs: others may have it."""
-        refuse(self._outcomes.pop(row.execution, ()), error)
+        refuse(self._answers.take(row.execution), error)
         await self._lacking.give_back(row)
 
     async def _fold(self, hot: Hot) -> None:
@@ -483,24 +515,36 @@ class Home:
 
     async def _polls(self) -> None:
         """Look for what other processes left for us, and for executions that nobody has."""
-        period = self._settings.inbox_poll / 1_000_000
+        period = self._settings.inbox_poll / MICROSECONDS
+        apart = min(APART_SECONDS, period / 2)
         try:
+            await self._listen(period)
             while True:
-                await asyncio.sleep(period)
                 await self.poll()
+                await asyncio.sleep(apart)
+                if not self._pace.more:
+                    await self._listen(period - apart)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             self._fail(error)
 
+    async def _listen(self, seconds: float) -> None:
+        """Wait until others may have left something, at most so long."""
+        with suppress(StoreBusy):  # the look that follows says so
+            await self._store.wait_changed(seconds)
+
     async def poll(self) -> None:
         """One look at the inbox, and for adopters one at what is free."""
         try:
+            if self._store.lost() and not self._closing:
+                await self._live_again()
+            self.attempts.begin_queued()
             if await self._store.changed():
                 await self.take_messages()
                 await self._errands.look_for_locks()
             if self._adopts and not self._closing:
-                await self.take()
+                await self.take_free()
                 await self._lacking.release_held()
         except StoreBusy as busy:
             log.warning("the store is busy: %s", busy.message)

@@ -241,9 +241,34 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""  # where it came from, for people: a file's path
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is doing, as it last said. `lag`: microseconds by which its event loop came late at most, since before.
+
+    `running` attempts have one of the `slots`, `queued` ones wait; `executions` are at home with it. `state`: `ready`, or
+    `draining` when it takes nothing more.
+    """
+
+    version: str = ""
+    state: str = "ready"
+    slots: int = 0
+    running: int = 0
+    queued: int = 0
+    executions: int = 0
+    lag: int = 0
+
+
+def read_load(text: str) -> Load | None:
+    """A load as a store keeps it, as JSON; None where there is none, or one that only a newer release reads."""
+    try:
+        return msgspec.json.decode(text, type=Load) if text else None
+    except msgspec.MsgspecError:
+        return None
+
+
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A process that is a home for executions. `alive` is judged by the store (embedded: the lock it holds on a file; else: its
-    lease)."""
+    lease). `heard`: microseconds UTC, when it was last heard of; 0: it has said nothing since it became known.
+    """
 
     worker: str
     host: str
@@ -251,6 +276,26 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     started: int
     level: int
     alive: bool
+    heard: int = 0
+    load: Load | None = None
+
+
+class BlobName(msgspec.Struct, frozen=True, kw_only=True):
+    """A blob without its body. `size`: bytes."""
+
+    tenant: str
+    digest: bytes
+    size: int
+
+
+class Space(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that the store takes up beside its blob files, and how many of them it has free for what comes next.
+
+    `free`: 0 where the database does not tell.
+    """
+
+    total: int
+    free: int
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,7 +366,7 @@ class Store(Protocol):
 
     # -- journal ------------------------------------------------------------------------------------------------------
     async def journal(self, execution: ExecutionId, *, after: int = 0, limit: int = 10_000) -> list[JournalRow]:
-        """Rows with first_seq > after, in order."""
+        """Rows with first_seq > after, in order; none of an execution that was removed."""
         ...
 
     async def snapshot(self, execution: ExecutionId) -> Snapshot | None: ...
@@ -348,9 +393,16 @@ class Store(Protocol):
         """All with this name, newest first."""
         ...
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        """The next ones of all tenants in the order in which they were saved, each with its position; from 0 on all."""
+        ...
+
     # -- blobs --------------------------------------------------------------------------------------------------------
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
-        """Make blobs durable on their own, ahead of the step that names them. Idempotent."""
+        """Make blobs durable on their own, ahead of the step that names them. Idempotent.
+
+        To save one that is there already, here or in a commit, makes it young again for `old_blobs`.
+        """
         ...
 
     async def blobs(self, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -405,11 +457,21 @@ class Store(Protocol):
 
     async def workers(self) -> list[Worker]: ...
 
+    async def report(self, worker: str, load: Load, *, now: int) -> None:
+        """Say what a worker of this process is doing, for people. It may be written later, with others, or not at all."""
+        ...
+
     def leased(self) -> bool:
         """Cheap: may this process still start effects for its workers (day-one 23)? It keeps its own time, and asks nobody.
 
         False where others may take it for dead by now; what it commits is fenced then. Where a death is known at once,
         always True.
+        """
+        ...
+
+    def lost(self) -> bool:
+        """Cheap: have others taken a worker of this process for dead, for good? What it had is theirs. `register` under another
+        name makes the process alive again, and forgets the dead one.
         """
         ...
 
@@ -426,6 +488,66 @@ class Store(Protocol):
     async def wait_changed(self, seconds: float) -> bool:
         """Sleep until `changed` may say yes, but no longer than this; whether it may. What `changed` says stays as it is."""
         ...
+
+    # -- retention ----------------------------------------------------------------------------------------------------
+    async def finished(
+        self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
+    ) -> tuple[list[Row], ExecutionId | None]:
+        """Looks at the next `limit` executions of all tenants that began before `before`, oldest first; those that had ended.
+
+        Had ended: they are final and their `updated` is before `before`. The second answer is what to go on after; None when
+        all have been looked at. One call looks at no more rows than `limit`, whatever it finds.
+        """
+        ...
+
+    async def remove(self, executions: Sequence[ExecutionId]) -> list[ExecutionId]:
+        """Remove executions with everything of theirs, their idempotency keys too, in one transaction; those that are gone now.
+
+        One that is not final, or not there, is left out. What is removed is found by no call from now on, and its key may
+        start another one. The rows themselves may stay on the disk until `reclaim`: a store that keeps journals in partitions
+        drops a partition when nothing living is in it.
+        """
+        ...
+
+    async def reclaim(self, limit: int) -> int:
+        """Clear away what `remove` has left behind, then give free room back to the disk, in one short transaction.
+
+        At most `limit` rows, or pages of that room; how many it were, 0 when nothing is left to do now. A partition of history
+        counts as one row. A part of the store stays free for what comes next.
+        """
+        ...
+
+    async def forget_events(self, before: int, *, limit: int) -> int:
+        """Drop from the beginning of the log at most `limit` events whose `at` is before `before`; how many they were.
+
+        0 when the log begins with younger ones. The id of an event that is dropped is new again.
+        """
+        ...
+
+    async def bodies(self, *, after: str = "", limit: int = 1_000) -> tuple[list[tuple[ExecutionId | None, bytes]], str]:
+        """Every body in which a blob may be named, in pages of at most `limit`, each with its execution (an event's: None).
+
+        Messages come before journals. The second answer is what to go on after, "" when all have been read. What is written
+        meanwhile may be missing.
+        """
+        ...
+
+    async def old_blobs(self, *, unsaved: int, after: str = "", limit: int = 1_000) -> tuple[list[BlobName], str]:
+        """Blobs that nobody has saved, not even once more, for `unsaved` microseconds, in pages as `bodies` gives them."""
+        ...
+
+    async def drop_blobs(self, blobs: Sequence[BlobName], *, unsaved: int) -> list[BlobName]:
+        """Drop blobs that nobody has saved for `unsaved` microseconds, judged once more; those that are gone now."""
+        ...
+
+    async def lease(self, name: str, holder: str, *, now: int, until: int) -> bool:
+        """Have a chore alone, or go on having it, until `until`; False while another holder has it beyond `now`.
+
+        With `until` not after `now` the holder gives it back.
+        """
+        ...
+
+    async def space(self) -> Space: ...
 
     # -- care ---------------------------------------------------------------------------------------------------------
     def usage(self) -> Usage: ...

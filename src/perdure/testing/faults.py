@@ -16,15 +16,18 @@ from perdure.store.contract import (
     Arrived,
     Batch,
     Blob,
+    BlobName,
     Committed,
     Definition,
     Event,
     JournalRow,
     KeyedStart,
+    Load,
     LockClaim,
     Message,
     Row,
     Snapshot,
+    Space,
     Store,
     Usage,
     Worker,
@@ -52,8 +55,9 @@ class FaultyStore:
     `die`: (call, moment); before the call nothing of it happens, after it all of it has. Once dead, every call dies:
     a new wrapper around a store that was opened anew is the restarted process. `refuse`: call → the StoreError to raise instead
     of doing it. `lose`: calls that are done and then raise StoreBusy, since the way to a server was cut. `only`: the names of
-    the calls that are numbered (none given: all). `around`: entered around each call but `wait_changed`, which only waits.
-    `usage`, `leased` and `offset` are no calls: they touch nothing.
+    the calls that are numbered (none given: all). `around`: entered around each call.
+    `usage`, `leased`, `lost` and `offset` are no calls: they touch nothing; nor is `wait_changed`, which `sleep`
+    may stand in for.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class FaultyStore:
         lose: Collection[int] = (),
         only: Sequence[str] = (),
         around: Callable[[], AbstractContextManager[object]] = nullcontext,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
         self.store = store
         self.calls: list[str] = []
@@ -74,6 +79,7 @@ class FaultyStore:
         self._lose = frozenset(lose)
         self._only = frozenset(only)
         self._around = around
+        self._sleep = sleep
 
     @property
     def counts(self) -> Counter[str]:
@@ -141,6 +147,9 @@ class FaultyStore:
     async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
         return await self._call("definitions", lambda: self.store.definitions(name, tenant=tenant))
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        return await self._call("definitions_since", lambda: self.store.definitions_since(position, limit=limit))
+
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         await self._call("save_blobs", lambda: self.store.save_blobs(blobs))
 
@@ -180,8 +189,14 @@ class FaultyStore:
     async def workers(self) -> list[Worker]:
         return await self._call("workers", self.store.workers)
 
+    async def report(self, worker: str, load: Load, *, now: int) -> None:
+        await self._call("report", lambda: self.store.report(worker, load, now=now))
+
     def leased(self) -> bool:
         return self.store.leased()
+
+    def lost(self) -> bool:
+        return self.store.lost()
 
     def offset(self) -> int:
         return self.store.offset()
@@ -190,7 +205,41 @@ class FaultyStore:
         return await self._call("changed", self.store.changed)
 
     async def wait_changed(self, seconds: float) -> bool:
-        return await self._call("wait_changed", lambda: self.store.wait_changed(seconds))
+        if self.dead:
+            raise Crash("The process died before it waited.")
+        if self._sleep is None:
+            return await self.store.wait_changed(seconds)
+        await self._sleep(seconds)
+        return True
+
+    async def finished(
+        self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
+    ) -> tuple[list[Row], ExecutionId | None]:
+        return await self._call("finished", lambda: self.store.finished(before, after=after, limit=limit))
+
+    async def remove(self, executions: Sequence[ExecutionId]) -> list[ExecutionId]:
+        return await self._call("remove", lambda: self.store.remove(executions))
+
+    async def reclaim(self, limit: int) -> int:
+        return await self._call("reclaim", lambda: self.store.reclaim(limit))
+
+    async def forget_events(self, before: int, *, limit: int) -> int:
+        return await self._call("forget_events", lambda: self.store.forget_events(before, limit=limit))
+
+    async def bodies(self, *, after: str = "", limit: int = 1_000) -> tuple[list[tuple[ExecutionId | None, bytes]], str]:
+        return await self._call("bodies", lambda: self.store.bodies(after=after, limit=limit))
+
+    async def old_blobs(self, *, unsaved: int, after: str = "", limit: int = 1_000) -> tuple[list[BlobName], str]:
+        return await self._call("old_blobs", lambda: self.store.old_blobs(unsaved=unsaved, after=after, limit=limit))
+
+    async def drop_blobs(self, blobs: Sequence[BlobName], *, unsaved: int) -> list[BlobName]:
+        return await self._call("drop_blobs", lambda: self.store.drop_blobs(blobs, unsaved=unsaved))
+
+    async def lease(self, name: str, holder: str, *, now: int, until: int) -> bool:
+        return await self._call("lease", lambda: self.store.lease(name, holder, now=now, until=until))
+
+    async def space(self) -> Space:
+        return await self._call("space", self.store.space)
 
     def usage(self) -> Usage:
         return self.store.usage()
@@ -203,18 +252,17 @@ class FaultyStore:
 
     # -- what goes wrong ----------------------------------------------------------------------------------------------------
     async def _call(self, name: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        around = nullcontext if name == "wait_changed" else self._around
         if self.dead:
             raise Crash(f"The process died before this {name}.")
         if self._only and name not in self._only:
-            with around():
+            with self._around():
                 return await call()
         self.calls.append(name)
         number = len(self.calls)
         self._die_at(number, name, "before")
         if number in self._refuse:
             raise self._refuse[number]
-        with around():
+        with self._around():
             result = await call()
         self._die_at(number, name, "after")
         if number in self._lose:

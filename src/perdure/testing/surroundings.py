@@ -99,7 +99,7 @@ class StoreWay(FaultyStore):
     """A worker's way to the store, on which chance strikes; what becomes durable is told to the witness."""
 
     def __init__(self, store: Store, worker: Worker, witness: Witness, strike: Strike, chance: Random) -> None:
-        super().__init__(store)
+        super().__init__(store, sleep=asyncio.sleep)
         self._worker = worker
         self._witness = witness
         self._strike = strike

@@ -467,7 +467,8 @@ class World:
         with self.clock.standing():
             opened = await self.place.open()
         store = wraps(opened) if wraps is not None else FaultyStore(
-            opened, die=die, refuse=refuse, lose=lose, only=only, around=self.clock.standing
+            opened, die=die, refuse=refuse, lose=lose, only=only, around=self.clock.standing,
+            sleep=asyncio.sleep,
         )  # fmt: skip
         scripts = _Scripts(self, self.lives)
         chosen = Settings(**{**self.settings.model_dump(exclude_unset=True), **settings})

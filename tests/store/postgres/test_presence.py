@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from perdure.store.contract import Batch
+from perdure.store.contract import Batch, Load
 from perdure.store.postgres import open_store
 from perdure.store.postgres.presence import BEATS_PER_LEASE, FOREVER, Lease
 from perdure.testing.stores.postgres import PostgresPlace
@@ -117,6 +117,43 @@ def test_the_clocks_are_compared_with_every_heartbeat(postgres_place: PostgresPl
         while beat_of(postgres_place) == first:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
         assert abs(store.offset()) < SECOND
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_lost_worker_is_forgotten_when_another_name_is_registered(postgres_place: PostgresPlace) -> None:
+    """The process lives again under the new name; the dead one keeps what it had, so that it is known as a crash."""
+
+    async def main() -> None:
+        store = await open_store(postgres_place.url, lease=SHORT)
+        (one,) = await began(store)
+        assert not store.lost()
+        postgres_place.sql("UPDATE perdure.workers SET ttl = 0, process = ''")  # what a claim of another one does
+        while not store.lost():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        assert not store.leased()
+        await store.register(OTHER, now=NOW, level=LEVEL)
+        assert (store.leased(), store.lost()) == (True, False)
+        (row,) = await store.claim(OTHER, NOW, limit=9, level=LEVEL)
+        assert (row.execution, row.home) == (one, WORKER)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_what_a_worker_is_doing_is_told_by_its_heartbeat(postgres_place: PostgresPlace) -> None:
+    """Others see it with the time of that heartbeat, by the database's clock."""
+
+    async def main() -> None:
+        store = await open_store(postgres_place.url, lease=SHORT)
+        await store.register(WORKER, now=NOW, level=LEVEL)
+        load = Load(version="1.2.3", slots=8, running=3, queued=1, executions=5, lag=20_000)
+        await store.report(WORKER, load, now=NOW)
+        while (found := (await store.workers())[0]).load is None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        assert found.load == load
+        assert abs(found.heard - postgres_place.sql("SELECT perdure.now_us()")[0][0]) < 60 * SECOND
         await store.close()
 
     asyncio.run(main())

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import StoreError
+from perdure.store.contract import Load
 from perdure.store.sqlite import open_store
 from perdure.store.sqlite.presence import Presence
-from perdure.testing.stores.samples import LEVEL, NOW, OTHER, WORKER, began
+from perdure.testing.stores.samples import LEVEL, NOW, OTHER, SECOND, WORKER, began
 
 
 def locks(folder: Path) -> list[str]:
@@ -142,3 +143,23 @@ def test_two_names_of_one_file_are_one_store(tmp_path: Path) -> None:
         assert [(worker.worker, worker.alive) for worker in await other.workers()] == [(WORKER, True)]
 
     asyncio.run(look())
+
+
+def test_a_load_is_written_when_it_changes_and_now_and_then(tmp_path: Path) -> None:
+    """A worker that has nothing to do wakes the disk every ten seconds and not at each look."""
+    idle, busy = Load(slots=8), Load(slots=8, running=1)
+
+    async def main() -> None:
+        store = await open_store(tmp_path / "store.db")
+        await store.register(WORKER, now=NOW, level=LEVEL)
+        written = []
+        for at, load in ((0, idle), (2, idle), (4, busy), (6, busy), (15, busy)):
+            before = store.usage().transactions
+            await store.report(WORKER, load, now=NOW + at * SECOND)
+            written.append(store.usage().transactions - before)
+        assert written == [1, 0, 1, 0, 1]
+        (worker,) = await store.workers()
+        assert (worker.load, worker.heard) == (busy, NOW + 15 * SECOND)
+        await store.close()
+
+    asyncio.run(main())

@@ -40,6 +40,9 @@ class Bell:
 
     async def wait(self, seconds: float) -> bool:
         """Sleep until it rings, but no longer than this; whether it rang."""
+        if self._database.address.pooled:
+            await asyncio.sleep(min(seconds, POLL_SECONDS))
+            return True
         await self._listen()
         if self._rang:
             return True

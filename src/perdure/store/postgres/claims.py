@@ -9,7 +9,7 @@ from typing import Any
 
 from perdure.errors import StoreBusy, StoreError
 from perdure.ids import ExecutionId
-from perdure.store.contract import Row, Worker
+from perdure.store.contract import Row, Worker, read_load
 from perdure.store.postgres.connection import Database, Session
 from perdure.store.postgres.presence import Presence
 from perdure.store.postgres.records import read_row
@@ -53,9 +53,11 @@ class Claims:
     async def workers(self) -> list[Worker]:
         """All known workers, the dead ones too, until a claim has taken over what they held."""
         return [
-            Worker(worker=worker, host=host, pid=pid, started=started, level=level, alive=alive)
-            for worker, host, pid, started, level, alive in await self._database.all("workers")
-        ]
+            Worker(
+                worker=worker, host=host, pid=pid, started=started, level=level, alive=alive, heard=beat, load=read_load(load)
+            )
+            for worker, host, pid, started, level, alive, beat, load in await self._database.all("workers")
+        ]  # fmt: skip
 
     async def claim(self, worker: str, now: int, *, limit: int, level: int, only: Sequence[ExecutionId] | None) -> list[Row]:
         """Make `worker` the home of what may be claimed, in one transaction."""

@@ -49,15 +49,25 @@ class Presence:
             )
 
     def hold(self, worker: str, beat: int) -> None:
-        """`worker` has a lease that began at `beat`, by the database's time; it is renewed from now on."""
-        self._held |= {worker}
-        self._lease.begin(beat)
+        """`worker` has a lease that began at `beat`, by the database's time; it is renewed from now on, those lost are not."""
+        self._held = (self._held - self._heartbeat.lost) | {worker}
         self._heartbeat.begin(self._held)
+        self._lease.begin(beat)
 
     def let_go(self, worker: str) -> None:
         """The lease of `worker` is renewed no more."""
         self._held -= {worker}
+        self._heartbeat.loads.pop(worker, None)
         self._heartbeat.workers = self._held
+
+    def say(self, worker: str, load: str) -> None:
+        """What a worker is doing; the next heartbeat tells it."""
+        self._heartbeat.loads[worker] = load
+
+    @property
+    def lost(self) -> bool:
+        """Whether others have taken one of the workers for dead, for good."""
+        return bool(self._heartbeat.lost)
 
     def leased(self) -> bool:
         """Whether the leases still hold, by this process's own time."""
@@ -98,6 +108,7 @@ class Lease:
     def begin(self, beat: int) -> None:
         """It begins just now, which is `beat` for the database."""
         self._begun, self._lost = True, False
+        self.offset = beat - self._clock.now()
         self._renewed, self._beat = self._clock.monotonic(), beat
 
     def renew(self, sent: float, beat: int) -> None:
@@ -127,6 +138,8 @@ class Heartbeat:
 
     def __init__(self, address: Address, process: bytes, lease: Lease, *, busy_ms: int, care: Care) -> None:
         self.workers: frozenset[str] = frozenset()
+        self.lost: frozenset[str] = frozenset()  # those of them that others have taken for dead
+        self.loads: dict[str, str] = {}  # what they are doing
         self._lease = lease
         self._process = process
         idle_ms = int(lease.period * BEATS_PER_LEASE * 1_000)
@@ -140,8 +153,8 @@ class Heartbeat:
         self._wake: asyncio.Event | None = None
 
     def begin(self, workers: frozenset[str]) -> None:
-        """Renew the leases of these from now on."""
-        self.workers = workers
+        """Renew the leases of these from now on, and forget those that were lost."""
+        self.workers, self.lost = workers, frozenset()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
             self._thread.start()
@@ -182,24 +195,28 @@ class Heartbeat:
         return self._stopping.is_set()
 
     async def _succeeds(self) -> bool:
-        workers = sorted(self.workers)
+        workers = self.workers
         if not workers:
             return True
+        names, said = sorted(workers), self.loads
+        loads = [said.get(name, "") for name in names]
         sent, before = self._clock.monotonic(), self._clock.now()
         try:
-            rows = await self._database.alone(lambda session: session.rows("beat", workers, self._process))
+            rows = await self._database.alone(lambda session: session.rows("beat", names, self._process, loads))
         except StoreError as error:
             log.warning("a heartbeat failed: %s", error.message)
             return False
         if not self._stopping.is_set():
-            self._note(sent, before, {row["worker"]: row["beat"] for row in rows})
+            self._note(sent, before, workers, {row["worker"]: row["beat"] for row in rows})
             await self._take_care()
         return True
 
-    def _note(self, sent: float, before: int, renewed: dict[str, int]) -> None:
-        lost = self.workers - renewed.keys()
+    def _note(self, sent: float, before: int, asked: frozenset[str], renewed: dict[str, int]) -> None:
+        lost = (asked & self.workers) - renewed.keys()
         if lost:
             self._lease.lose()
+        if lost - self.lost:
+            self.lost |= lost
             log.error("%s lost its lease: others may have taken over what it had", ", ".join(sorted(lost)))
         if renewed:
             beat = max(renewed.values())

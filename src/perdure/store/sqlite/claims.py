@@ -7,10 +7,11 @@ import socket
 from collections.abc import Iterable, Sequence
 
 import apsw
+import msgspec
 
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId
-from perdure.store.contract import Row, Worker
+from perdure.store.contract import Load, Row, Worker, read_load
 from perdure.store.sqlite.connection import SQL, Database
 from perdure.store.sqlite.presence import Presence
 from perdure.store.sqlite.records import read_row
@@ -47,9 +48,19 @@ def leave(database: Database, presence: Presence, worker: str) -> None:
 def workers(database: Database, presence: Presence) -> list[Worker]:
     """All known workers, the dead ones too, until a claim has taken over what they held."""
     return [
-        Worker(worker=worker, host=host, pid=pid, started=started, level=level, alive=presence.alive(worker))
-        for worker, host, pid, started, level in database.all(SQL["workers"])
-    ]
+        Worker(
+            worker=worker, host=host, pid=pid, started=started, level=level, alive=presence.alive(worker), heard=heard,
+            load=read_load(load),
+        )
+        for worker, host, pid, started, level, heard, load in database.all(SQL["workers"])
+    ]  # fmt: skip
+
+
+def report(database: Database, presence: Presence, worker: str, load: Load, *, now: int) -> None:
+    """Keep what a worker is doing, if it is one here."""
+    if presence.holds(worker):
+        with database.transaction:
+            database.all(SQL["save_load"], (msgspec.json.encode(load).decode(), now, worker))
 
 
 def claim(

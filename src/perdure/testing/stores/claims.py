@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId
-from perdure.store.contract import Batch, Committed, Row, Store
+from perdure.store.contract import Batch, Committed, Load, Row, Store
 from perdure.testing.stores.place import Place, awaited, raised
 from perdure.testing.stores.samples import (
     LEVEL,
@@ -244,7 +244,7 @@ class Claims:
     async def test_who_is_registered_may_start_effects(self, place: Place) -> None:
         """It is under a lease, and its clock is not far from the store's."""
         store = await _with_worker(place)
-        assert store.leased() is True
+        assert (store.leased(), store.lost()) == (True, False)
         assert abs(store.offset()) < SECOND
 
     # -- workers ------------------------------------------------------------------------------------------------------------
@@ -259,6 +259,17 @@ class Claims:
         await store.leave(WORKER)
         await store.leave(WORKER)
         assert await store.workers() == []
+
+    @awaited
+    async def test_what_a_worker_is_doing_is_for_people(self, place: Place) -> None:
+        """Saying it disturbs nothing, for one that is not known either; who has said nothing has no load."""
+        store = await _with_worker(place)
+        assert [worker.load for worker in await store.workers()] == [None]
+        load = Load(version="1.2.3", slots=8, running=3, queued=1, executions=5, lag=20_000)
+        for worker in (WORKER, OTHER):
+            await store.report(worker, load, now=NOW)
+        assert [worker.worker for worker in await store.workers()] == [WORKER]
+        assert {worker.load for worker in await store.workers()} <= {None, load}
 
     @awaited
     async def test_who_leaves_sets_free(self, place: Place) -> None:
