@@ -60,7 +60,7 @@ chaos: setup  ## kill it, fill its disk, cut its power (SECONDS=60 SEED=n)
 	@$(BIN)/python tests/chaos/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 chaos-postgres: setup  ## four workers on PostgreSQL: kill, pause, cut off them and it (SECONDS=60 SEED=n)
-	@$(BIN)/python tests/chaos/run.py cluster network proxies --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
+	@$(BIN)/python tests/chaos/run.py cluster network proxies skew --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
 		--results tests/chaos/results/postgres.json
 
 chaos-graphs: setup  ## all recorded graphs of science on four workers, two of which are killed (SEED=n)

@@ -27,7 +27,7 @@ from perdure.operations.executions import Executions
 from perdure.settings import Settings
 from perdure.store.contract import FIRST_FINAL, Store
 
-LOOK_SECONDS = 0.1
+SMALL = ("processes", "snapshot_facts", "step_facts_max")
 NOBODY = ExecutionId(bytes(16))
 UNFINISHED_MAX = 120
 """Starters rest while so many executions have not ended, so that the quiet phase stays short."""
@@ -100,15 +100,12 @@ def noted(file: Path) -> list[dict[str, object]]:
 
 
 def work(place: Place) -> int:
-    """A worker: takes over what nobody has, until it is told to stop, its home fails, or its lease does not hold any more."""
+    """A worker: takes over what nobody has, until it is told to stop, or its home fails. On a database it is the command."""
+    if place.url:
+        return command(place, "worker")
 
     async def main(engine: Engine) -> None:
-        ending = engine.home.outcome(NOBODY)  # which never comes; a home that fails says so to all that wait
-        held = time.monotonic()
-        while time.monotonic() - held < place.lease / MICROSECONDS:  # shortly without one it is not lost yet
-            if (await asyncio.wait([ending], timeout=LOOK_SECONDS))[0]:
-                ending.result()
-            held = time.monotonic() if engine.store.leased() else held
+        await engine.home.outcome(NOBODY)  # which never ends; a home that fails says so to all that wait
 
     return in_engine(place, main, adopts=True)
 
@@ -116,7 +113,10 @@ def work(place: Place) -> int:
 def command(place: Place, *arguments: str) -> int:
     """The command line, in this process."""
     begin(place)
-    os.environ["PERDURE_LEASE"] = f"{place.lease}us"
+    if place.url:
+        small = place.settings()
+        os.environ |= {f"PERDURE_{name.upper()}": f"{getattr(small, name)}us" for name in ("lease", "evict_after")}
+        os.environ |= {f"PERDURE_{name.upper()}": str(getattr(small, name)) for name in SMALL}
     return run_command_line([*arguments, "--store", place.address])
 
 

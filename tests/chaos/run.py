@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from blackout import Blackouts, blackouts
-from cluster import Kind, cluster
 from disk import disk_full, disk_read_only
 from graphs import graphs, instances
 from namespaces import are_possible
 from parent import raised
+from postgres_storm import Kind, storm_on_postgres
 from storm import Storm, storm
 
 RESULTS = Path(__file__).with_name("results") / "latest.json"
@@ -107,7 +107,9 @@ def _on_postgres(kind: Kind, folder: Path, seed: int, given: argparse.Namespace,
     """A storm on PostgreSQL, which takes an equal part of the time."""
     seconds = given.seconds / len(given.parts)
     starts = int(seconds * STARTS_A_SECOND_MIN)
-    return _figures(f"PostgreSQL: {kind}", cluster(folder, kind, seed=seed, seconds=seconds, starts_min=starts, hosts=hosts))
+    return _figures(
+        f"PostgreSQL: {kind}", storm_on_postgres(folder, kind, seed=seed, seconds=seconds, starts_min=starts, hosts=hosts)
+    )
 
 
 def _graphs(folder: Path, seed: int, given: argparse.Namespace) -> Figures:

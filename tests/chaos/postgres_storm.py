@@ -42,7 +42,7 @@ BLOWS: dict[Kind, dict[str, int]] = {
 """What befalls somebody, and how often of all times."""
 
 
-def cluster(folder: Path, kind: Kind, *, seed: int, seconds: float, starts_min: int = 0, hosts: bool = True) -> Storm:
+def storm_on_postgres(folder: Path, kind: Kind, *, seed: int, seconds: float, starts_min: int = 0, hosts: bool = True) -> Storm:
     """Rage on a server of its own for `seconds`, on a slow machine until there were so many starts; then look what is left.
 
     `hosts`: cut the wires between hosts of their own, where this user may make some; otherwise between proxies.
@@ -56,7 +56,7 @@ def cluster(folder: Path, kind: Kind, *, seed: int, seconds: float, starts_min: 
             passed = time.monotonic() - began
             return passed > seconds * LONGER_MAX or (passed > seconds and started(place) >= starts_min)
 
-        ClusterRaging(place, crew, found, server, kind, wires).rage(enough)
+        PostgresRaging(place, crew, found, server, kind, wires).rage(enough)
         found.seconds = time.monotonic() - began
         found.violations.extend(calm(place, crew))
         found.quiet_seconds = time.monotonic() - began - found.seconds
@@ -104,7 +104,7 @@ class Ailment:
     heal: Callable[[], None]
 
 
-class ClusterRaging(Raging):
+class PostgresRaging(Raging):
     """Who rages on PostgreSQL: it can pause processes, and kill the server or its connections."""
 
     seats = SEATS
