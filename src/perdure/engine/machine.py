@@ -439,7 +439,17 @@ def _touch(step: Step, opened: FrameIndex) -> None:
 def _after_frame_opened(step: Step, fact: events.FrameOpened) -> None:
     frame = next(reversed(step.execution.frames.values()))  # evolve has just put it there
     opened = step.index.open_frame(frame)
-    _touch(step, opened)
+    if not _is_full(opened):
+        _touch(step, opened)
+
+
+def _is_full(opened: FrameIndex) -> bool:
+    """Does the container of a frame that was just opened have as many open as it may? Then it has nothing to do but wait."""
+    if opened.container is None or opened.outer is None:
+        return False
+    instance = opened.outer.instance(opened.container)
+    progress = instance.progress if instance is not None else None
+    return progress is not None and 0 < progress.concurrency <= progress.open
 
 
 def _after_frame_closed(step: Step, fact: events.FrameClosed) -> None:

@@ -250,6 +250,8 @@ class Home:
                 self._turning = True
                 await self._turn()
                 self._turning = False
+                if self._armed.is_set():
+                    await asyncio.sleep(0)  # what was just begun may answer at once: then the next commit takes it along
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
