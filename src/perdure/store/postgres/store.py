@@ -59,7 +59,8 @@ async def open_store(
     StoreBusy (cannot be reached), StoreError (a server that may forget what it has confirmed).
     """
     address = read_address(url)
-    database = Database(address, busy_ms=busy_timeout_ms)
+    # Who is paused or cut off in the midst of a transaction keeps its rows no longer than its executions.
+    database = Database(address, busy_ms=busy_timeout_ms, idle_ms=lease // 1_000)
     presence = Presence(address, lease=lease, busy_ms=busy_timeout_ms, care=_make_weeks)
     try:
         await database.try_to_connect()
