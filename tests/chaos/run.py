@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from blackout import Blackouts, blackouts
-from cluster import Kind, cluster
 from disk import disk_full, disk_read_only
 from graphs import graphs, instances
 from namespaces import are_possible
 from parent import raised
 from storm import Storm, storm
+
+from cluster import Kind, cluster
 
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 STORM_SHARE = 0.75
