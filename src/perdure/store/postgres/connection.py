@@ -195,7 +195,7 @@ class Database:
             given |= {"server_settings": self._settings, "max_cached_statement_lifetime": 0}
         if "target_session_attrs" not in self.address.dsn:
             given["target_session_attrs"] = "primary"  # of several hosts, the one that can be written
-        connection: Session = await asyncpg.connect(self.address.dsn, **given)
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self.address.dsn, **given)
         _limit_silence(connection, self._silence_ms)
         return connection
 
