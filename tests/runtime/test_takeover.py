@@ -340,3 +340,24 @@ def test_closing_while_nothing_happened_leaves_nothing_behind() -> None:
         return await store.workers()
 
     assert world.look(workers) == []
+
+
+def test_what_one_worker_lacks_the_means_for_is_found_by_another_that_has_them() -> None:
+    """Side by side, and whoever was quicker: it is given back with a time at which it is looked at again."""
+    world = World()
+    workflow = world.read(workflow_of({"a": act(seconds=5, gives="done")}))
+
+    async def begins(process: Process) -> ExecutionId:
+        return await process.start(workflow)
+
+    execution = world.live(begins)
+
+    async def without(process: Process) -> None:
+        await pass_time(2)
+        row = await process.store.row(execution)
+        assert row is not None
+        assert row.wake is not None
+        assert world.clock.now() < row.wake <= world.clock.now() + 2_000_000
+
+    world.live(without, works={})
+    assert world.live(lambda process: process.result(execution)).output == "done"

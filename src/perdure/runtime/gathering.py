@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from perdure.clock import Clock
 from perdure.engine import events
-from perdure.engine.codec import LEVEL, encode_row
+from perdure.engine.codec import encode_row
 from perdure.engine.commands import Evaluate, Run
 from perdure.engine.events import AnyInput
 from perdure.engine.inputs import in_order
+from perdure.engine.levels import level_of
 from perdure.engine.machine import Stepped, step
 from perdure.ids import ExecutionId
 from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, foremost, status_number
@@ -30,15 +31,17 @@ class Gathering:
     """One turn. Its `batch` is committed as a whole; until then what was `stepped` is known to nobody."""
 
     def __init__(
-        self, *, clock: Clock, settings: Settings, adopts: bool, drains: Callable[[ExecutionId], bool],
+        self, *, clock: Clock, settings: Settings, adopts: bool, writes: int, drains: Callable[[ExecutionId], bool],
         keep: Callable[[Hot, dict[bytes, bytes]], None],
     ) -> None:  # fmt: skip
         self.batch = Batch()
         self.stepped: list[SteppedHot] = []
+        self.held: list[SteppedHot] = []  # what would write more than every worker reads; nothing of it is in the batch
         self._bytes = 0
         self._clock = clock
         self._settings = settings
         self._adopts = adopts
+        self._writes = writes  # the newest level that every worker reads
         self._drains = drains  # is an execution to be let go as it is, so that others go on at once?
         self._keep = keep  # large values that are named from now on
 
@@ -63,6 +66,10 @@ class Gathering:
             hot.inputs[:0] = taking[taken:]
         consumed = tuple([position for _, position in taking[:taken] if position])
         hot.carried = ()
+        level = level_of((*done.taken, *done.facts))
+        if level > self._writes:
+            self.held.append(SteppedHot(hot, done, taking))
+            return
         self.stepped.append(SteppedHot(hot, done, taking))
         due = hot.index.next_due(execution) if done.at_rest else None
         release = hot.leaving = self._may_leave(hot, done, due, at)
@@ -83,7 +90,7 @@ class Gathering:
             batch.messages.extend(hot.enclosed)
         batch.turns.append(
             Turn(
-                execution=hot.id, epoch=hot.epoch, first_seq=first, count=len(done.facts), at=at, level=LEVEL, body=body,
+                execution=hot.id, epoch=hot.epoch, first_seq=first, count=len(done.facts), at=at, level=level, body=body,
                 status=status_number(execution, hot.index), consumed=consumed, release=release,
                 wake=due if release and not execution.ended else None,
             )

@@ -30,6 +30,7 @@ from perdure.runtime.answers import Answers
 from perdure.runtime.arrivals import Arrivals
 from perdure.runtime.attempts import Attempts, Ended
 from perdure.runtime.claiming import MOST, Pace
+from perdure.runtime.deploys import Deploys
 from perdure.runtime.doubts import fates, left_with, still_waiting
 from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
@@ -59,7 +60,7 @@ class Home:
 
     def __init__(
         self, *, store: Store, plans: Plans, clock: Clock, settings: Settings, worker: str, adopts: bool,
-        attempts: Callable[..., Attempts],
+        attempts: Callable[..., Attempts], level: int = LEVEL,
     ) -> None:  # fmt: skip
         self.worker = worker
         self.plans = plans
@@ -87,6 +88,7 @@ class Home:
         self._lives = 1  # how often it has become known, each time under another name
         self._turning = False
         self._busy = 0  # commits in a row that found the store locked
+        self.deploys = Deploys(store, clock, reads=level)
         self.attempts = attempts(blob=self._values.body, report=self._report, leased=store.leased)
         self._errands = Errands(store=store, plans=plans, clock=clock, home=self, background=self._background)
 
@@ -94,7 +96,7 @@ class Home:
 
     async def open(self) -> None:
         """Become a home that others can see, and begin to take turns."""
-        await self._store.register(self.worker, now=self._clock.now(), level=LEVEL)
+        await self._store.register(self.worker, now=self._clock.now(), level=self.deploys.reads)
         self._tasks = [asyncio.create_task(self._turns(), name="home"), asyncio.create_task(self._polls(), name="inbox")]
 
     async def drain(self) -> None:
@@ -155,7 +157,7 @@ class Home:
         """Become the home of executions that nobody living has, and go on with them (rule 52). Those that were taken."""
         self.check()
         ids = None if only is None else list(only)
-        rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=LEVEL, only=ids)
+        rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=self.deploys.reads, only=ids)
         for row in rows:
             self.taken_over[row.home] += bool(row.home)
             try:
@@ -259,7 +261,8 @@ class Home:
         """Step every execution that something arrived for, commit, carry out."""
         dirty, self._dirty = self._dirty, {}
         turn = Gathering(
-            clock=self._clock, settings=self._settings, adopts=self._adopts, drains=self._is_to_go, keep=self._keep
+            clock=self._clock, settings=self._settings, adopts=self._adopts, writes=self.deploys.writes, drains=self._is_to_go,
+            keep=self._keep,
         )  # fmt: skip
         for id_, hot in dirty.items():
             if self._hot.get(id_) is not hot:
@@ -271,6 +274,8 @@ class Home:
                 turn.step(hot)
             except Exception as error:  # noqa: BLE001 - a fault of ours in one execution must not stop the others
                 self._quarantine(hot, error)
+        for hot, _, taking in turn.held:
+            await patiently(partial(self._begin_again, hot, taking, held=True))
         batch, stepped = turn.batch, turn.stepped
         if not stepped:
             return
@@ -389,7 +394,7 @@ class Home:
                 await patiently(partial(self._begin_again, hot, taking))
         return Committed(fenced=frozenset(each for each, fate in became.items() if fate == "lost")), settled
 
-    async def _begin_again(self, hot: Hot, taking: list[tuple[AnyInput, int]]) -> None:
+    async def _begin_again(self, hot: Hot, taking: list[tuple[AnyInput, int]], *, held: bool = False) -> None:
         if hot.start is None:
             await self._fold(hot)
         else:
@@ -398,7 +403,7 @@ class Home:
         untaken = {id(given) for given, _ in taking}
         arrived = [entry for entry in hot.inputs if id(entry[0]) not in untaken]  # also while it was read
         hot.inputs = [*waiting, *arrived]
-        self._touch(hot)
+        self.deploys.hold(hot.id) if held else self._touch(hot)
 
     def _lose(self, hot: Hot) -> None:
         """Another home has it now, or else this one does not know where it stands and folds it again."""
@@ -415,7 +420,7 @@ class Home:
         """Others took this worker for dead: it drops what it had, and under a new name takes back what nobody has taken."""
         self._lives += 1
         name = f"{self.worker.partition('~')[0]}~{self._lives}"
-        await self._store.register(name, now=self._clock.now(), level=LEVEL)
+        await self._store.register(name, now=self._clock.now(), level=self.deploys.reads)
         self.worker, self._arrivals = name, Arrivals(self._store, name)
         had = []
         for hot in list(self._hot.values()):
@@ -540,6 +545,9 @@ class Home:
             if self._store.lost() and not self._closing:
                 await self._live_again()
             self.attempts.begin_queued()
+            for execution in await self.deploys.look():
+                if execution in self._hot:
+                    self._touch(self._hot[execution])
             if await self._store.changed():
                 await self.take_messages()
                 await self._errands.look_for_locks()

@@ -27,6 +27,7 @@ from perdure.app import Engine
 from perdure.clock import MICROSECONDS, Clock
 from perdure.definition import check_document
 from perdure.definition.spec import NodeSpec
+from perdure.engine.codec import LEVEL
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId, ExecutionIds
 from perdure.nodes.outcome import checked_output
@@ -456,12 +457,14 @@ class World:
     async def process(
         self, *, adopts: bool = True, die: tuple[int, Moment] | None = None, refuse: Mapping[int, StoreError] | None = None,
         lose: Collection[int] = (), only: tuple[str, ...] = (), works: Mapping[str, Work] | None = None, name: str = "",
-        wraps: Callable[[Store], FaultyStore] | None = None, clock: Clock | None = None, **settings: Any,
+        wraps: Callable[[Store], FaultyStore] | None = None, clock: Clock | None = None,
+        level: int = LEVEL, **settings: Any,
     ) -> AsyncIterator[Process]:  # fmt: skip
         """A process in the running loop. Leaving the context stops it in good order, unless it has died.
 
         `die`, `refuse`, `lose`, `only`: as `FaultyStore` takes them; `wraps`: another faulty store instead of that.
         `works`: what this process has installed, instead of all. `clock`: what it takes the time to be, instead of the world's.
+        `level`: what it reads, as another release does.
         """
         self.lives += 1
         with self.clock.standing():
@@ -472,7 +475,7 @@ class World:
         )  # fmt: skip
         scripts = _Scripts(self, self.lives)
         chosen = Settings(**{**self.settings.model_dump(exclude_unset=True), **settings})
-        engine = self._engine(store, clock or self.clock, chosen, adopts, name or f"worker-{self.lives}", works)
+        engine = self._engine(store, clock or self.clock, chosen, adopts, name or f"worker-{self.lives}", works, level)
         _living.set(scripts)  # the home's tasks, which are made now, inherit it
         try:
             await engine.home.open()
@@ -488,7 +491,7 @@ class World:
 
     def _engine(
         self, store: FaultyStore, clock: Clock, settings: Settings, adopts: bool, worker: str,
-        installed: Mapping[str, Work] | None,
+        installed: Mapping[str, Work] | None, level: int,
     ) -> Engine:  # fmt: skip
         """As `app.open_engine` wires it, but with the world's clock and no processes or threads of its own."""
         works = dict(installed) if installed is not None else self.works()
@@ -503,7 +506,7 @@ class World:
 
         home = Home(
             store=store, plans=Plans(store, works=lambda origin, files: works), clock=clock, settings=settings,
-            worker=worker, adopts=adopts, attempts=attempts,
+            worker=worker, adopts=adopts, attempts=attempts, level=level,
         )  # fmt: skip
         executions = Executions(store, clock, home=home, payload_max=settings.payload_max)
         executions._ids = ExecutionIds(self._entropy)
