@@ -30,8 +30,6 @@ from parent import raised
 from postgres_storm import Kind, storm_on_postgres
 from storm import Storm, storm
 
-from cluster import Kind, cluster
-
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 STORM_SHARE = 0.75
 KILLS_A_SECOND_MIN = 5
