@@ -79,8 +79,8 @@ def what_is_there(world: World, executions: list[ExecutionId]) -> list[list[bool
     return world.look(look)
 
 
-def test_no_death_leaves_half_of_an_execution() -> None:
-    """Before and after each call of the store: an execution is whole or gone, and the next pass finishes what is left."""
+def survive_all_deaths(*moments: Moment) -> None:
+    """Die at each call of a pass, at these moments: an execution is whole or gone, and the next pass finishes what is left."""
     world, _, _ = ready_to_prune()
 
     async def whole(store: Store) -> list[str]:
@@ -91,7 +91,6 @@ def test_no_death_leaves_half_of_an_execution() -> None:
     calls = world.look(whole)
     assert {"lease", "finished", "remove", "reclaim", "old_blobs", "bodies", "drop_blobs"} <= set(calls)
     for number in range(1, len(calls) + 1):
-        moments: tuple[Moment, ...] = ("before", "after")
         for moment in moments:
             world, going, ended = ready_to_prune()
             assert dies_at(world, number, moment)
@@ -102,6 +101,11 @@ def test_no_death_leaves_half_of_an_execution() -> None:
             assert left(world) == [going]
             assert blobs(world) == 0
             assert {execution for execution, _ in bodies(world)} == {going}
+
+
+def test_no_death_leaves_half_of_an_execution() -> None:
+    """Before and after each call of the store."""
+    survive_all_deaths("before", "after")
 
 
 def test_only_one_prunes_at_a_time() -> None:
@@ -173,17 +177,24 @@ def test_a_long_pass_is_made_of_short_transactions() -> None:
 # -- on its own ---------------------------------------------------------------------------------------------------------------
 
 
+async def open_store(world: World) -> tuple[Store, Store]:
+    """The world's store, and the same as whoever lives on the world's time sees it: calls take none of that."""
+    with world.clock.standing():
+        opened = await world.place.open()
+    return opened, FaultyStore(opened, around=world.clock.standing)
+
+
 def keeping(world: World, main: Callable[[Store], Awaitable[None]], *workers: str, **settings: Any) -> None:
     """Let processes look after the retention of the world's store, each with its own task, while something happens."""
 
     async def life() -> None:
-        store = await world.place.open()
+        opened, store = await open_store(world)
         chosen = Settings(**settings)
         tasks = [asyncio.create_task(Retention(store, world.clock, chosen, worker=worker).keep()) for worker in workers]
         await main(store)
         for task in tasks:
             task.cancel()
-        world.place.die(store)
+        world.place.die(opened)
 
     world.run(life)
 
@@ -227,7 +238,8 @@ def test_what_goes_wrong_is_tried_again_the_next_time(caplog: pytest.LogCaptureF
     run(world, QUICK)
     world.clock.jump(2 * DAY_SECONDS)
 
-    async def main(store: Store) -> None:
+    async def main() -> None:
+        opened, store = await open_store(world)
         faulty = FaultyStore(store, refuse={4: StoreFull("there is no room")})
         settings = Settings(retention="1d", prune_every="1h")
         task = asyncio.create_task(Retention(faulty, world.clock, settings, worker="a").keep())
@@ -237,9 +249,10 @@ def test_what_goes_wrong_is_tried_again_the_next_time(caplog: pytest.LogCaptureF
         await pass_time(3_600)
         assert await store.rows() == []
         task.cancel()
+        world.place.die(opened)
 
     with caplog.at_level(logging.WARNING, "perdure.retention"):
-        world.look(main)
+        world.run(main)
 
 
 def test_large_values_of_a_pass_that_died_go_with_the_first_of_the_next_process() -> None:
@@ -303,11 +316,11 @@ def test_an_engine_looks_after_its_store() -> None:
     world.clock.jump(2 * DAY_SECONDS)
 
     async def main() -> None:
-        store = await world.place.open()
+        opened, store = await open_store(world)
         settings = Settings(retention="1d", inbox_poll="1s", processes=1)
         async with open_engine(settings, clock=world.clock, store=store, node_files=()):
             await pass_time(FIRST_LOOK_SECONDS + 1)
             assert await store.rows() == []
-        world.place.die(store)
+        world.place.die(opened)
 
     world.run(main)

@@ -262,7 +262,10 @@ class BlobName(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Space(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes that the store takes up beside its blob files, and how many of them it has free for what comes next."""
+    """Bytes that the store takes up beside its blob files, and how many of them it has free for what comes next.
+
+    `free`: 0 where the database does not tell.
+    """
 
     total: int
     free: int
@@ -472,8 +475,8 @@ class Store(Protocol):
     async def reclaim(self, limit: int) -> int:
         """Clear away what `remove` has left behind, then give free room back to the disk, in one short transaction.
 
-        At most `limit` rows, or pages of that room; how many it were, 0 when nothing is left to do. A part of the store stays
-        free for what comes next.
+        At most `limit` rows, or pages of that room; how many it were, 0 when nothing is left to do now. A partition of history
+        counts as one row. A part of the store stays free for what comes next.
         """
         ...
 
