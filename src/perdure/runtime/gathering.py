@@ -66,7 +66,7 @@ class Gathering:
             hot.inputs[:0] = taking[taken:]
         consumed = tuple([position for _, position in taking[:taken] if position])
         hot.carried = ()
-        level = level_of((*done.taken, *done.facts))
+        level = level_of(done.taken, done.facts)
         if level > self._writes:
             self.held.append(SteppedHot(hot, done, taking))
             return
