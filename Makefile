@@ -6,13 +6,15 @@ JOBS ?= auto
 SECONDS ?= 60
 SEEDS ?= 1000
 STEPS ?= 1000000
+CHILDREN ?= 100000
 ORDERS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos attack cluster bloat format clean counts
+.PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos chaos-postgres chaos-graphs hot-parent \
+	attack cluster bloat format clean counts bench-growth
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## .venv with perdure in it; quick when nothing changed
 	@tools/setup "$(PYTHON)"
@@ -48,11 +50,24 @@ bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an
 	@bench/peers/setup
 	@$(BIN)/python -m bench.peers $(ARGS)
 
+bench-growth: setup  ## measure how cost grows with size, up to a million of each thing; half an hour
+	@$(BIN)/python -m bench.growth
+
 simulate: setup  ## live through random worlds where all goes wrong (SEEDS=1000 SEED=first)
 	@$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) --first $(or $(SEED),0)
 
 chaos: setup  ## kill it, fill its disk, cut its power (SECONDS=60 SEED=n)
 	@$(BIN)/python tests/chaos/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+chaos-postgres: setup  ## four workers on PostgreSQL: kill, pause, cut off them and it (SECONDS=60 SEED=n)
+	@$(BIN)/python tests/chaos/run.py cluster network proxies --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
+		--results tests/chaos/results/postgres.json
+
+chaos-graphs: setup  ## all recorded graphs of science on four workers, two of which are killed (SEED=n)
+	@$(BIN)/python tests/chaos/run.py graphs $(if $(SEED),--seed $(SEED)) --results tests/chaos/results/graphs.json
+
+hot-parent: setup  ## one execution with very many children on PostgreSQL: time and memory (CHILDREN=100000)
+	@$(BIN)/python tests/chaos/run.py parent --children $(CHILDREN) --results tests/chaos/results/parent.json
 
 attack: setup  ## attack expressions, definitions and journals (SECONDS=60 SEED=n)
 	@$(BIN)/python tests/attack/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

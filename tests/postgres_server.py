@@ -14,9 +14,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -51,10 +52,18 @@ _SERVERS_VERSION = "pginstall18"
 
 
 class PostgresServer:
-    """One server with its own data; `url` of a database of it is what a store is opened with."""
+    """One server with its own data; `url` of a database of it is what a store is opened with.
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    `folder`: where its data goes; none: somewhere. `options`: beside ours. `network`: the addresses that are let in, where the
+    options have it listen on any.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, options: Mapping[str, str] = MappingProxyType({}), network: str = ""
+    ) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder.mkdir(exist_ok=True)
+        self._options = {**OPTIONS, **options}
         self._process: subprocess.Popen[bytes] | None = None
         self._connections: dict[str, asyncpg.Connection] = {}
         self._loop = asyncio.new_event_loop()
@@ -72,6 +81,9 @@ class PostgresServer:
             if self._user is not None:
                 os.chown(made, self._user.pw_uid, self._user.pw_gid)
         self._run("initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "--no-sync", "--no-instructions", "-E", "UTF8")
+        if network:
+            with (self.data / "pg_hba.conf").open("a") as allowed:
+                allowed.write(f"host all all {network} trust\n")
 
     # -- life ---------------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -158,7 +170,7 @@ class PostgresServer:
         return True
 
     async def _launch(self) -> None:
-        options = [argument for name, value in OPTIONS.items() for argument in ("-c", f"{name}={value}")]
+        options = [argument for name, value in self._options.items() for argument in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self.data), "-k", str(self.sockets), *options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - this loop has nothing else to do

@@ -1,26 +1,42 @@
-"""Writes the figures of the last runs of `make simulate` and `make chaos` into the page on what is promised.
+"""Writes the figures of the last runs of `make simulate` and of all of `make chaos` into the page on what is promised.
 
-`.venv/bin/python tools/tested.py` after such runs. A test reads the page.
+`.venv/bin/python tools/tested.py` after such runs: those on a file, those on PostgreSQL, or both. A test reads the page.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "guide" / "promises.md"
 BEGIN, END = "<!-- figures: written by tools/tested.py -->", "<!-- end of figures -->"
+BEGIN_POSTGRES, END_POSTGRES = (
+    "<!-- figures on PostgreSQL: written by tools/tested.py -->",
+    "<!-- end of figures on PostgreSQL -->",
+)
 SIMULATION = ROOT / "tests" / "simulation" / "results" / "latest.json"
 CHAOS = ROOT / "tests" / "chaos" / "results" / "latest.json"
+ON_POSTGRES = [CHAOS.with_name(f"{name}.json") for name in ("postgres", "graphs", "parent")]
 
 
 def page(text: str, simulation: dict[str, Any], chaos: dict[str, Any]) -> str:
     """The page with these figures in place of those that stand there."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{_simulated(simulation)}\n{_killed(chaos)}\n{END}{after}"
+    return _between(text, BEGIN, END, f"{_simulated(simulation)}\n{_killed('Chaos', chaos)}")
+
+
+def page_on_postgres(text: str, runs: Sequence[dict[str, Any]]) -> str:
+    """The page with the figures of these runs on PostgreSQL in place of those that stand there."""
+    together = {name: [each for run in runs for each in run[name]] for name in ("rows", "violations")}
+    return _between(text, BEGIN_POSTGRES, END_POSTGRES, _killed("Chaos on PostgreSQL", together))
+
+
+def _between(text: str, begin: str, end: str, figures: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{figures}\n{end}{after}"
 
 
 def _simulated(found: dict[str, Any]) -> str:
@@ -39,13 +55,13 @@ def _simulated(found: dict[str, Any]) -> str:
     return _table("Simulation", rows) + f"\nFaults: {faults}.\n"
 
 
-def _killed(found: dict[str, Any]) -> str:
+def _killed(title: str, found: dict[str, Any]) -> str:
     rows = []
     for part in found["rows"]:
         said = [f"{name.replace('_', ' ')} {value:,}" for name, value in part.items() if type(value) is int]
-        rows.append((str(part["what"]), ", ".join(said)))
+        rows.append((str(part["what"]).removeprefix("PostgreSQL: "), ", ".join(said)))
     rows.append(("Violations", f"{len(found['violations']):,}"))
-    return _table("Chaos", rows)
+    return _table(title, rows)
 
 
 def _pair(found: dict[str, Any], first: str, second: str) -> str:
@@ -57,5 +73,20 @@ def _table(title: str, rows: list[tuple[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def main() -> None:
+    """Write what there are results of; a part of which a result is missing stays as it is."""
+    text = PAGE.read_text()
+    if SIMULATION.exists() and CHAOS.exists():
+        text = page(text, _read(SIMULATION), _read(CHAOS))
+    if all(file.exists() for file in ON_POSTGRES):
+        text = page_on_postgres(text, [_read(file) for file in ON_POSTGRES])
+    PAGE.write_text(text)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(), json.loads(SIMULATION.read_text()), json.loads(CHAOS.read_text())))
+    main()

@@ -21,6 +21,7 @@ from perdure.runtime.home import Home
 from perdure.runtime.hot import Outcome
 from perdure.runtime.plans import Plans
 from perdure.runtime.processes import ProcessPool
+from perdure.runtime.retention import Retention
 from perdure.runtime.watchdog import Blocked, Watchdog
 from perdure.settings import Settings
 from perdure.store.contract import FIRST_FINAL, Store
@@ -108,6 +109,7 @@ async def open_engine(
         )
         await home.open()
         watchdog.start()
+        retention = asyncio.create_task(Retention(store, clock, settings, worker=home.worker).keep(), name="retention")
         _spare_the_collector()
         try:
             if adopts:
@@ -115,6 +117,8 @@ async def open_engine(
             yield Engine(store, clock, settings, home, Executions(store, clock, home=home, payload_max=settings.payload_max))
         finally:
             watchdog.stop()
+            retention.cancel()
+            await asyncio.gather(retention, return_exceptions=True)
             await home.close()
     finally:
         await pool.close()

@@ -44,6 +44,11 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
     ),
     ErrorCode("execution.ended", "The execution has ended; nothing more reaches it.", "Start it anew."),
     ErrorCode("token.invalid", "The text is no token of a deferred node.", "Use the token as the node gave it."),
+    ErrorCode(
+        "prune.elsewhere",
+        "Another process is pruning the store.",
+        "Wait for its end; one that has died is waited for a minute.",
+    ),
     ErrorCode("settings.refused", "A setting cannot be what it was set to.", "See the reference of settings."),
     ErrorCode("nodes.file", "A file of nodes cannot be loaded.", "Mend it at the line that is named."),
     ErrorCode("nodes.package", "An installed package of nodes cannot be loaded.", "Mend or uninstall it."),

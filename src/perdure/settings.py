@@ -47,6 +47,18 @@ def _read_duration(value: Any) -> int:
     return int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
 
 
+def _read_keeping(value: Any) -> int | None:
+    if value is None or value == "forever":
+        return None
+    try:
+        duration = _read_duration(value)
+    except ValueError:
+        raise ValueError(f"Expected a duration such as 12h or 30d, or `forever`, but got {value!r}.") from None
+    if not 0 <= duration <= _DURATION_MAX:
+        raise ValueError(f"Expected at most a hundred years, or `forever`, but got {value!r}.")
+    return duration
+
+
 def _read_size(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"Expected a size such as 1024 or 64MB, but got {value!r}.")
@@ -78,6 +90,9 @@ def _read_options(value: Any) -> dict[str, dict[str, Any]]:
 
 Duration = Annotated[int, BeforeValidator(_read_duration), Field(ge=0, le=_DURATION_MAX)]
 """Whole microseconds; from outside also text such as `50ms`."""
+
+Keeping = Annotated[int | None, BeforeValidator(_read_keeping)]
+"""Whole microseconds, or None for ever; from outside also text such as `30d` and `forever`."""
 
 Size = Annotated[int, BeforeValidator(_read_size), Field(ge=0)]
 """Bytes; from outside also text such as `64MB`."""
@@ -154,6 +169,20 @@ class Settings(BaseModel):
     )
     busy_timeout: Duration = _because("How long a locked database is waited for before `store.busy`.", 10_000_000)
 
+    retention: Keeping = _because(
+        "How long executions are kept after their end, unless their definition says it itself. For ever: nobody's history and "
+        "nobody's idempotency keys go without being asked for.",
+        None,
+    )
+    event_retention: Keeping = _because(
+        "How long events stay in the log. For ever, for the same reason; who waits with `since: execution` sees no older ones.",
+        None,
+    )
+    prune_every: Duration = _because(
+        "How often what is over its retention is pruned. Often enough that each time there is little.",
+        3_600_000_000,
+        ge=1_000_000,
+    )
     lease: Duration = _because(
         "On PostgreSQL: how long a worker that is not heard of keeps its executions. It is heard of three times in that; after "
         "its death others go on when it has run out.",
@@ -233,7 +262,13 @@ def settings_table() -> str:
 
 
 def _unit(metadata: list[Any], annotation: Any) -> str:
-    readers = {_read_duration: "duration", _read_size: "size", _read_number: "count", _read_options: "JSON object"}
+    readers = {
+        _read_keeping: "duration",
+        _read_duration: "duration",
+        _read_size: "size",
+        _read_number: "count",
+        _read_options: "JSON object",
+    }
     for mark in metadata:
         if isinstance(mark, BeforeValidator) and mark.func in readers:
             return readers[mark.func]
@@ -243,6 +278,8 @@ def _unit(metadata: list[Any], annotation: Any) -> str:
 
 def _shown(value: Any, unit: str) -> str:
     """A default as a person would write it: 50000 is `50ms`, 67108864 is `64MB`."""
+    if value is None:
+        return "forever"
     tables = {"duration": _DURATION_UNITS, "size": {name: size for name, size in _SIZE_UNITS.items() if name != "B"}}
     for name, size in reversed(tables.get(unit, {}).items()):
         if value and value % size == 0:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from expected import AT_MOST_ONCE, Deed, Expected, Given, expected, planned, shown, signals_for
+from expected import APART_SECONDS, AT_MOST_ONCE, CLOCK_SECONDS, Deed, Expected, Given, expected, planned, shown, signals_for
 from receiver import Receipt, receipts
 from roles import Place, noted
 
@@ -58,6 +58,7 @@ class History:
     starts: list[tuple[int, str]] = field(default_factory=list)  # the number of what was planned, the execution
     signals: list[tuple[str, str]] = field(default_factory=list)  # the tag of whom it was for, its name
     receipts: list[Receipt] = field(default_factory=list)
+    flows: str = "all"
 
     @classmethod
     def of(cls, place: Place) -> History:
@@ -67,6 +68,7 @@ class History:
             starts=[(int(str(line["number"])), str(line["execution"])) for line in noted(place.starts)],
             signals=[(str(line["tag"]), str(line["name"])) for line in noted(place.signals)],
             receipts=receipts(place.ledger),
+            flows=place.flows,
         )
 
 
@@ -88,6 +90,7 @@ async def audited(executions: Executions, history: History) -> Audit:
     for each in seen:
         found.violations += _about_one(each)
     found.violations += _about_effects(arrived, seen)
+    found.violations += _about_time(arrived)
     return found
 
 
@@ -153,7 +156,7 @@ def _lost_starts(history: History, seen: list[Seen]) -> Iterator[str]:
     known = {each.text for each in seen}
     for number, execution in dict.fromkeys(history.starts):
         if execution not in known:
-            key = planned(history.seed, number).tag
+            key = planned(history.seed, number, history.flows).tag
             yield f"The start of {execution} (key {key}) was acknowledged, but the store has no such execution."
 
 
@@ -171,7 +174,7 @@ def _about_starts(history: History, seen: list[Seen]) -> Iterator[str]:
         answers[number].add(execution)
     for number, executions in sorted(answers.items()):
         if len(executions) > 1:
-            key = planned(history.seed, number).tag
+            key = planned(history.seed, number, history.flows).tag
             yield f"The key {key} was answered with {len(executions)} executions: {', '.join(sorted(executions))}."
     tags = Counter(each.given.tag for each in seen)
     for tag, count in tags.items():
@@ -230,6 +233,17 @@ def _about_effects(arrived: list[Receipt], seen: list[Seen]) -> Iterator[str]:
             if not any(receipt.fate == "done" for receipt in by_key.get(key, ())):
                 whose = f"{each.text} ({each.given.tag})"
                 yield f"{whose} records the success of the effect {key}, which the receiver never carried out."
+
+
+def _about_time(arrived: list[Receipt]) -> Iterator[str]:
+    """What `clock` does after its delay is never received before the delay has passed for the receiver."""
+    begun = {
+        receipt.tag: receipt.seconds for receipt in reversed(arrived) if (receipt.deed, receipt.fate) == ("before", "done")
+    }
+    for receipt in arrived:
+        passed = receipt.seconds - begun.get(receipt.tag, 0.0)
+        if receipt.deed == "after" and passed < CLOCK_SECONDS - APART_SECONDS:
+            yield f"The delay of {receipt.tag} was over {passed:.3f} s after what comes before, not {CLOCK_SECONDS:g} s."
 
 
 def _about_deeds(keys: dict[Deed, set[str]], wanted: set[Deed]) -> Iterable[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))  # the recorded graphs are those of the examples
 
 SECONDS_MAX = 300
 """For one small run; far more than any needs."""

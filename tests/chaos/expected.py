@@ -43,10 +43,10 @@ class Expected:
     children: tuple[Given, ...] = ()
 
 
-def planned(seed: int, number: int) -> Given:
-    """Execution `number` of a run: the mix is drawn from the seed."""
+def planned(seed: int, number: int, flows: str = "all") -> Given:
+    """Execution `number` of a run: the mix is drawn from the seed. `flows`: of all, or of one workflow only."""
     chance = random.Random(f"{seed} {number}")
-    flow = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    flow = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0] if flows == "all" else flows
     return Given(flow, f"k{seed}-{number}", chance.randrange(100))
 
 
@@ -124,6 +124,10 @@ def _once(given: Given) -> Expected:
     return Expected((("succeeded", value(given.n)), ("succeeded", "effect.unknown")), _deeds(given, [("shot", 0)]))
 
 
+def _clock(given: Given) -> Expected:
+    return _succeeds(given, value(given.n), [("before", 0), ("after", 0)])
+
+
 def _grind(given: Given) -> Expected:
     return _succeeds(given, value(given.n), [("grind", 0)])
 
@@ -144,11 +148,16 @@ def shown(end: tuple[str, Any]) -> str:
 
 _EXPECTED: dict[str, Callable[[Given], Expected]] = {
     "fan": _fan, "walk": _walk, "saga": _saga, "ask": _ask, "patience": _patience, "family": _family, "once": _once,
-    "grind": _grind,
+    "grind": _grind, "clock": _clock,
 }  # fmt: skip
 
 WEIGHTS = {"fan": 20, "walk": 20, "saga": 20, "ask": 20, "patience": 10, "family": 10, "once": 10, "grind": 2}
 """How often each is started. Blocking work is rare, since each worker has to start a process for it first."""
+
+CLOCK_SECONDS = 2.0
+"""How long `clock` waits between its two effects, at least, by anybody's clock that runs."""
+APART_SECONDS = 0.25
+"""So far two clocks may be apart that were compared over a network, on a busy machine."""
 
 AT_MOST_ONCE = frozenset(("shot",))
 """Deeds that may be received once at most, and need not be received at all."""

@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import socket
+import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,19 +31,20 @@ Fate = Literal["done", "refused", "cut", "never"]
 
 @dataclass(frozen=True)
 class Receipt:
-    """A request as it arrived: its key, whose and what it is, and what became of it."""
+    """A request as it arrived: its key, whose and what it is, what became of it, and when by the receiver's own clock."""
 
     key: str
     tag: str
     deed: str
     at: int
     fate: Fate
+    seconds: float = 0.0
 
 
-def listening() -> socket.socket:
-    """A socket on a free port of this machine, which a forked receiver takes along."""
+def listening(port: int = 0) -> socket.socket:
+    """A socket on this or a free port of this machine, which a forked receiver takes along."""
     server = socket.socket()
-    server.bind(("127.0.0.1", 0))
+    server.bind(("127.0.0.1", port))
     server.listen(1_000)
     return server
 
@@ -61,9 +63,9 @@ def answer_to(body: dict[str, Any]) -> dict[str, Any]:
     return {"value": value(body["n"]), "filling": "x" * body.get("size", 0)}
 
 
-def receive(server: socket.socket, ledger: Path, seed: int) -> int:
-    """Receive until the process ends."""
-    asyncio.run(_Receiver(ledger, seed).serve(server))
+def receive(servers: Sequence[socket.socket], ledger: Path, seed: int) -> int:
+    """Receive on each of these until the process ends."""
+    asyncio.run(_Receiver(ledger, seed).serve(servers))
     return 0
 
 
@@ -96,9 +98,9 @@ class _Receiver:
         self._ledger = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._fates = Fates(seed)
 
-    async def serve(self, server: socket.socket) -> None:
-        async with await asyncio.start_server(self._converse, sock=server) as listener:
-            await listener.serve_forever()
+    async def serve(self, servers: Sequence[socket.socket]) -> None:
+        listeners = [await asyncio.start_server(self._converse, sock=server) for server in servers]
+        await asyncio.gather(*(listener.serve_forever() for listener in listeners))
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -116,8 +118,8 @@ class _Receiver:
         body = json.loads(await reader.readexactly(int(fields["content-length"])))
         key = fields["idempotency-key"]
         fate, seconds = self._fates.draw(key, body["deed"])
-        receipt = {"key": key, "tag": body["tag"], "deed": body["deed"], "at": body["at"], "fate": fate}
-        os.write(self._ledger, json.dumps(receipt).encode() + b"\n")
+        receipt = Receipt(key, body["tag"], body["deed"], body["at"], fate, time.monotonic())
+        os.write(self._ledger, json.dumps(asdict(receipt)).encode() + b"\n")
         await asyncio.sleep(seconds)
         if fate == "cut":
             return False

@@ -19,6 +19,7 @@ from perdure.app import Engine, open_client, open_engine
 from perdure.cli.commands import run_command_line
 from perdure.cli.exits import refuse, say
 from perdure.cli.logs import log_to_stderr
+from perdure.clock import MICROSECONDS, SystemClock
 from perdure.errors import PerdureError, Refused
 from perdure.ids import ExecutionId, id_from_text, id_text
 from perdure.operations.definitions import Read, read_file
@@ -26,6 +27,7 @@ from perdure.operations.executions import Executions
 from perdure.settings import Settings
 from perdure.store.contract import FIRST_FINAL, Store
 
+LOOK_SECONDS = 0.1
 NOBODY = ExecutionId(bytes(16))
 UNFINISHED_MAX = 120
 """Starters rest while so many executions have not ended, so that the quiet phase stays short."""
@@ -36,11 +38,20 @@ STANDSTILL_SECONDS = 40.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a storm takes place: the store, what was acknowledged of starts and signals, the receiver's address, the seed."""
+    """Where a storm takes place: the store, what was acknowledged of starts and signals, the receiver's address, the seed.
+
+    `url`: of a database, where the store is no file. `lease`: of its workers, in microseconds. `ahead`: seconds by which the
+    clock of whoever is there is wrong. `flows`: what is started. `enter`: what its process does first, to be where it is.
+    """
 
     folder: Path
     receiver: str
     seed: int
+    url: str = ""
+    lease: int = 1_000_000
+    ahead: float = 0.0
+    flows: str = "all"
+    enter: Callable[[], None] = lambda: None
 
     @property
     def store(self) -> Path:
@@ -60,7 +71,18 @@ class Place:
 
     def settings(self) -> Settings:
         """Small numbers, so that executions leave memory, are kept as snapshots and cut in the middle all the time."""
-        return Settings(store=str(self.store), processes=1, evict_after=150_000, snapshot_facts=25, step_facts_max=30)
+        return Settings(
+            store=self.address, processes=1, evict_after=150_000, snapshot_facts=25, step_facts_max=30, lease=self.lease
+        )
+
+    @property
+    def address(self) -> str:
+        """What the store is opened with."""
+        return self.url or str(self.store)
+
+    def planned(self, number: int) -> Given:
+        """Execution `number` of this storm."""
+        return planned(self.seed, number, self.flows)
 
 
 def note(file: Path, **line: object) -> None:
@@ -78,17 +100,31 @@ def noted(file: Path) -> list[dict[str, object]]:
 
 
 def work(place: Place) -> int:
-    """A worker: takes over what nobody has, until it is told to stop, or its home fails."""
+    """A worker: takes over what nobody has, until it is told to stop, its home fails, or its lease does not hold any more."""
 
     async def main(engine: Engine) -> None:
-        await engine.home.outcome(NOBODY)  # which never ends; a home that fails says so to all that wait
+        ending = engine.home.outcome(NOBODY)  # which never comes; a home that fails says so to all that wait
+        held = time.monotonic()
+        while time.monotonic() - held < place.lease / MICROSECONDS:  # shortly without one it is not lost yet
+            if (await asyncio.wait([ending], timeout=LOOK_SECONDS))[0]:
+                ending.result()
+            held = time.monotonic() if engine.store.leased() else held
 
-    return _in_engine(place, main, adopts=True)
+    return in_engine(place, main, adopts=True)
 
 
 def command(place: Place, *arguments: str) -> int:
     """The command line, in this process."""
-    return run_command_line([*arguments, "--store", str(place.store)])
+    begin(place)
+    os.environ["PERDURE_LEASE"] = f"{place.lease}us"
+    return run_command_line([*arguments, "--store", place.address])
+
+
+def begin(place: Place) -> None:
+    """Have this process be where it is to be, and all of it read the clock of a machine that has a wrong one."""
+    place.enter()
+    if place.ahead:
+        SystemClock.now = lambda self: time.time_ns() // 1_000 + round(place.ahead * MICROSECONDS)  # type: ignore[method-assign]
 
 
 # -- who starts ------------------------------------------------------------------------------------------------------------
@@ -109,7 +145,7 @@ def start(place: Place, life: int) -> int:
             number += BATCH
             await asyncio.sleep(chance.random() * 0.1)
 
-    return _in_engine(place, main, adopts=False)
+    return in_engine(place, main, adopts=False)
 
 
 def start_again(place: Place, count: int) -> int:
@@ -119,11 +155,11 @@ def start_again(place: Place, count: int) -> int:
         for first in range(0, count, BATCH * 4):
             await asyncio.gather(*(_start(engine, place, each) for each in range(first, min(first + BATCH * 4, count))))
 
-    return _in_engine(place, main, adopts=False)
+    return in_engine(place, main, adopts=False)
 
 
 async def _start(engine: Engine, place: Place, number: int) -> None:
-    given = planned(place.seed, number)
+    given = place.planned(number)
     begun = await engine.executions.start(definition(given.flow), given.input(place.receiver), key=given.tag)
     note(place.starts, number=number, execution=id_text(begun.execution), existing=begun.existing)
 
@@ -136,7 +172,7 @@ def definition(flow: str) -> Read:
 
 def start_by_command(place: Place, number: int) -> int:
     """`perdure run --key`: it starts one execution, or finds it, and follows it to its end."""
-    given = planned(place.seed, number)
+    given = place.planned(number)
     return command(place, "run", str(given.file), "--key", given.tag, "--input", json.dumps(given.input(place.receiver)))
 
 
@@ -169,7 +205,7 @@ def _unsent(place: Place) -> list[tuple[Given, str, str]]:
     sent = {(line["tag"], line["name"]) for line in noted(place.signals)}
     found = {}
     for line in noted(place.starts):
-        given = planned(place.seed, int(str(line["number"])))
+        given = place.planned(int(str(line["number"])))
         if given.flow == "ask":
             for name, _, _ in signals_for(given):
                 if (given.tag, name) not in sent:
@@ -231,20 +267,24 @@ async def _watch(store: Store) -> int:
 # -- how they end ----------------------------------------------------------------------------------------------------------
 
 
-def _in_engine(place: Place, main: Callable[[Engine], Awaitable[None]], *, adopts: bool) -> int:
+def in_engine(place: Place, main: Callable[[Engine], Awaitable[None]], *, adopts: bool) -> int:
     """Run `main` with an engine, until it ends or SIGTERM comes: then the engine stops in good order."""
 
     async def live() -> None:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        async with open_engine(place.settings(), adopts=adopts) as engine:
-            try:
-                await main(engine)
-            except asyncio.CancelledError:
-                task.uncancel()
+        try:
+            async with open_engine(place.settings(), adopts=adopts) as engine:
+                try:
+                    await main(engine)
+                except asyncio.CancelledError:
+                    task.uncancel()
+        except asyncio.CancelledError:
+            return  # asked to leave while it was still coming
 
     log_to_stderr(verbose=False)
+    begin(place)
     return _said(lambda: asyncio.run(live()))
 
 

@@ -1,9 +1,12 @@
-"""Chaos: real processes on real files, killed, out of room, forbidden to write, without power; then a table, and 0 or 1.
+"""Chaos: real processes on real files and databases, killed, cut off, out of room, without power; then a table, and 0 or 1.
 
     python tests/chaos/run.py [kills] [full] [read-only] [power] [--seconds 60] [--seed N]
+    python tests/chaos/run.py cluster network proxies skew [--seconds 60] [--seed N]
+    python tests/chaos/run.py graphs [--graphs NAME…]
+    python tests/chaos/run.py parent [--children 1000]
 
-`make chaos` runs it. Three quarters of the time belong to the storm, the rest to losses of power; the disks take
-what they take.
+`make chaos` runs what is on a file: three quarters of the time belong to the storm, the rest to losses of power; the disks take
+what they take. `make chaos-postgres` runs the storms on PostgreSQL, with the time shared out among them.
 """
 
 from __future__ import annotations
@@ -21,7 +24,12 @@ from typing import Any
 
 from blackout import Blackouts, blackouts
 from disk import disk_full, disk_read_only
+from graphs import graphs, instances
+from namespaces import are_possible
+from parent import raised
 from storm import Storm, storm
+
+from cluster import Kind, cluster
 
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 STORM_SHARE = 0.75
@@ -36,14 +44,17 @@ Figures = dict[str, Any]
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="chaos", description="Kill Perdure in every way there is, and look what is left.")
-    parser.add_argument("parts", nargs="*", help=f"which: {', '.join(PARTS)}; none: all")
+    parser.add_argument("parts", nargs="*", help=f"which: {', '.join(PARTS)}; none: those on a file")
     parser.add_argument("--seconds", type=float, default=60, help="about how long it may rage (default: 60)")
     parser.add_argument("--seed", type=int, default=None, help="what to draw chance from (default: any, which is said)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the figures are written")
     parser.add_argument("--lives", type=int, default=5, help="pairs of processes that meet a disk's trouble (default: 5)")
     parser.add_argument("--no-mount", action="store_true", help="mount no disks, also where this user may")
+    parser.add_argument("--graphs", nargs="*", help="which recordings (default: all there are)")
+    parser.add_argument("--children", type=int, default=1_000, help="of the parent (default: 1,000)")
     parser.add_argument("--keep", action="store_true", help="keep the stores and logs, and say where")
     given = parser.parse_args(arguments)
+    given.parts = given.parts or list(ON_A_FILE)
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
@@ -52,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="perdure-chaos-"))
     folder.chmod(0o755)  # somebody who may not write must reach it
     try:
-        rows = [PARTS[part](folder / part, seed, given) for part in given.parts or PARTS]
+        rows = [PARTS[part](folder / part, seed, given) for part in given.parts]
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -73,6 +84,58 @@ def _kills(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
     return _figures("kill -9", storm(folder, seed=seed, seconds=seconds, kills_min=kills, starts_min=starts))
 
 
+def _cluster(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
+    return _on_postgres("cluster", folder, seed, given)
+
+
+def _network(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
+    if not are_possible():
+        print(
+            "No networks can be made here, which takes root and the program `ip`: wires are cut by proxies instead.", flush=True
+        )
+    return _on_postgres("network", folder, seed, given)
+
+
+def _proxies(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
+    return _on_postgres("network", folder, seed, given, hosts=False)
+
+
+def _skew(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
+    return _on_postgres("skew", folder, seed, given)
+
+
+def _on_postgres(kind: Kind, folder: Path, seed: int, given: argparse.Namespace, *, hosts: bool = True) -> Figures:
+    """A storm on PostgreSQL, which takes an equal part of the time."""
+    seconds = given.seconds / len(given.parts)
+    starts = int(seconds * STARTS_A_SECOND_MIN)
+    return _figures(f"PostgreSQL: {kind}", cluster(folder, kind, seed=seed, seconds=seconds, starts_min=starts, hosts=hosts))
+
+
+def _graphs(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
+    names = given.graphs or instances.names()
+    return _figures("PostgreSQL: graphs", graphs(folder, seed=seed, names=names)) | {"graphs": len(names)}
+
+
+def _parent(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
+    found = raised(folder, children=given.children)
+    return {
+        "what": "PostgreSQL: parent",
+        "kills": 1,
+        "losses": 0,
+        "executions": found.children + 1,
+        "results": found.children,
+        "effects": 0,
+        "effects_repeated": 0,
+        "lost": 0,
+        "seconds": round(found.seconds, 1),
+        "whole_seconds": round(found.seconds),
+        "cpu_seconds": round(found.cpu_seconds),
+        "takeover_milliseconds": round(found.takeover_seconds * 1_000),
+        "memory_megabytes": max(found.memory_first, found.memory_second) >> 20,
+        "violations": found.violations,
+    }
+
+
 def _full(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
     return _figures("disk full", disk_full(folder, seed=seed, mount=not given.no_mount, lives=given.lives))
 
@@ -87,6 +150,7 @@ def _figures(what: str, found: Storm) -> Figures:
         "what": f"{what} ({found.way})" if found.way else what,
         "kills": found.kills,
         "losses": 0,
+        **found.faults,
         "executions": audit.executions,
         "starts": found.starts,
         "starts_repeated": found.repeated_starts,
@@ -127,7 +191,9 @@ def _power(folder: Path, seed: int, given: argparse.Namespace) -> Figures:
 
 PARTS: dict[str, Callable[[Path, int, argparse.Namespace], Figures]] = {
     "kills": _kills, "full": _full, "read-only": _read_only, "power": _power,
+    "cluster": _cluster, "network": _network, "proxies": _proxies, "skew": _skew, "graphs": _graphs, "parent": _parent,
 }  # fmt: skip
+ON_A_FILE = ("kills", "full", "read-only", "power")
 
 
 # -- what is told -------------------------------------------------------------------------------------------------------------

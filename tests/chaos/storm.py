@@ -6,10 +6,12 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -19,6 +21,7 @@ from expected import FLOWS, WEIGHTS
 from receiver import address, listening, receive
 from roles import Place, command, definition, noted, send, start, start_again, start_by_command, watch, work
 
+ALL_FLOWS = (*WEIGHTS, "clock")
 MARK = "CHAOS_STORM"
 """A variable that all processes of a storm inherit, and by which those are found that outlived it."""
 LONGER_MAX = 5
@@ -37,6 +40,8 @@ SURVIVES_A_COMMAND = (*SURVIVES, 1, 2, 3, 4, 143)
 
 UNHEARD_OF = ("Traceback", "is set aside", "the home stops", "executions failed")
 """Words of the log that mean a fault of ours: an execution that was given up, a home that ended, a commit that failed."""
+QUIET_LEASE = 6_000_000
+"""When nobody is killed any more nobody is to be taken for dead either, however busy the machine is."""
 
 
 @dataclass
@@ -52,6 +57,7 @@ class Storm:
     repeated_starts: int = 0
     signals: int = 0
     way: str = ""  # how the trouble was made, where there is more than one
+    faults: Counter[str] = field(default_factory=Counter)  # others than kills, by name
     audit: Audit = field(default_factory=Audit)
 
     @property
@@ -71,12 +77,12 @@ def storm(folder: Path, *, seed: int, seconds: float, kills_min: int = 0, starts
                 passed > seconds and found.kills >= kills_min and started(place) >= starts_min
             )
 
-        _Raging(place, crew, found).rage(enough)
+        Raging(place, crew, found).rage(enough)
         found.seconds = time.monotonic() - began
         found.violations.extend(calm(place, crew))
         found.quiet_seconds = time.monotonic() - began - found.seconds
-    found.violations.extend(_complaints(crew))
-    found.violations.extend(_orphans())
+    found.violations.extend(complaints(crew))
+    found.violations.extend(orphans())
     conclude(place, found)
     return found
 
@@ -85,24 +91,39 @@ def storm(folder: Path, *, seed: int, seconds: float, kills_min: int = 0, starts
 def gathered(folder: Path, seed: int) -> Iterator[tuple[Place, Crew]]:
     """A place with a receiver and the saved workflows, and a crew beside it. All of them have gone in the end."""
     (folder / "store").mkdir(parents=True, exist_ok=True)
+    with marked(seed), Crew(folder / "logs") as crew, listening() as server:
+        place = Place(folder, address(server), seed)
+        prepare(place, crew, [server])
+        yield place, crew
+
+
+@contextmanager
+def marked(seed: int) -> Iterator[None]:
+    """Whatever is started in it can be told from all else on this machine."""
     os.environ[MARK] = f"{os.getpid()}-{seed}"
     try:
-        with Crew(folder / "logs") as crew, listening() as server:
-            place = Place(folder, address(server), seed)
-            for flow in WEIGHTS:
-                definition(flow)  # read once for all that are forked
-            crew.start("receiver", lambda: receive(server, place.ledger, seed))
-            server.close()
-            saved = crew.start("save", lambda: command(place, "check", "--save", *(f"{FLOWS / flow}.yaml" for flow in WEIGHTS)))
-            if saved.wait(60):
-                raise RuntimeError(saved.said())
-            yield place, crew
+        yield
     finally:
         del os.environ[MARK]
 
 
-class _Raging:
+def prepare(place: Place, crew: Crew, servers: Sequence[socket.socket]) -> None:
+    """Start the receiver on these sockets, and save the workflows."""
+    for flow in ALL_FLOWS:
+        definition(flow)  # read once for all that are forked
+    crew.start("receiver", lambda: receive(servers, place.ledger, place.seed))
+    for server in servers:
+        server.close()
+    saved = crew.start("save", lambda: command(place, "check", "--save", *(f"{FLOWS / flow}.yaml" for flow in ALL_FLOWS)))
+    if saved.wait(60):
+        raise RuntimeError(saved.said())
+
+
+class Raging:
     """The seats of a storm, who sits on them, and whoever kills them."""
+
+    seats: tuple[str, ...] = SEATS
+    pause_seconds = PAUSE_SECONDS
 
     def __init__(self, place: Place, crew: Crew, found: Storm) -> None:
         self._place = place
@@ -113,12 +134,12 @@ class _Raging:
         self._living: list[Member] = []
 
     def rage(self, enough: Callable[[], bool]) -> None:
-        self._living = [self._seat(name) for name in SEATS]
+        self._living = [self._seat(number) for number in range(len(self.seats))]
         while not enough():
-            time.sleep(self._chance.uniform(*PAUSE_SECONDS))
+            time.sleep(self._chance.uniform(*self.pause_seconds))
             for number, member in enumerate(self._living):
                 if member.ended() is not None:
-                    self._living[number] = self._seat(SEATS[number])
+                    self._living[number] = self._seat(number)
             self._strike()
         for member in self._living:
             self._blow(member, signal.SIGKILL)
@@ -126,8 +147,12 @@ class _Raging:
         self._found.violations.extend(
             f"A {member.name} ended by itself with {member.code}, and said: {member.said()[-500:]}"
             for member in self._crew.members
-            if member.code is not None and member.code not in (SURVIVES_A_COMMAND if member.name == "command" else SURVIVES)
+            if not self._is_excused(member)
         )
+
+    def _is_excused(self, member: Member) -> bool:
+        """Whether it still lives, or has ended as one may in a storm."""
+        return member.code in (None, *(SURVIVES_A_COMMAND if member.name == "command" else SURVIVES))
 
     def _strike(self) -> None:
         """Mostly one dies; now and then all do; now and then one is only asked to leave."""
@@ -146,9 +171,13 @@ class _Raging:
             else:
                 self._found.stops += 1
 
-    def _seat(self, name: str) -> Member:
+    def _place_of(self, number: int) -> Place:
+        """The storm as it is for whoever sits on this seat."""
+        return self._place
+
+    def _seat(self, number: int) -> Member:
         self._lives += 1
-        place, life = self._place, self._lives
+        name, place, life = self.seats[number], self._place_of(number), self._lives
         if name == "worker":
             return self._crew.start(name, lambda: work(place))
         if name == "starter":
@@ -160,8 +189,8 @@ class _Raging:
             return self._crew.start("verify", lambda: command(place, "verify"))  # which finds nothing, also in between
         if drawn < 0.5:
             return self._crew.start(name, lambda: command(place, "resume", "--no-wait"))
-        number = started(place) + self._chance.randrange(-8, 4)
-        return self._crew.start(name, lambda: start_by_command(place, max(0, number)))
+        which = max(0, started(place) + self._chance.randrange(-8, 4))
+        return self._crew.start(name, lambda: start_by_command(place, which))
 
 
 def started(place: Place) -> int:
@@ -171,6 +200,7 @@ def started(place: Place) -> int:
 
 def calm(place: Place, crew: Crew) -> list[str]:
     """Nobody is killed any more: start all once more, send all signals once more, and let everything come to its end."""
+    place = replace(place, lease=QUIET_LEASE)
     workers = [crew.start("worker", lambda: work(place)) for _ in range(2)]
     count = started(place) + 4  # beyond what was acknowledged, a start may have come through all the same
     found = []
@@ -205,17 +235,17 @@ def conclude(place: Place, found: Storm) -> None:
     found.audit.violations[:0] = before
 
 
-def _complaints(crew: Crew) -> list[str]:
+def complaints(crew: Crew, unheard_of: Sequence[str] = UNHEARD_OF) -> list[str]:
     """What nobody may say in a storm, since none of it is a kill's fault."""
     return [
         f"A {member.name} said “{words}”: {member.said()[-1_500:]}"
         for member in crew.members
-        for words in UNHEARD_OF
+        for words in unheard_of
         if words in member.said()
     ]
 
 
-def _orphans() -> list[str]:
+def orphans() -> list[str]:
     """Processes of the storm that outlived it: blocking work must die with its worker."""
     mark = f"{os.getpid()}-"
     until = time.monotonic() + ORPHANS_SECONDS_MAX

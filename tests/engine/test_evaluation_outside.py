@@ -98,6 +98,17 @@ def test_it_sees_the_names_that_it_reads() -> None:
     assert play.output[1] == [1, "s", "succeeded", 5, "cause", "k", "s", "in"]
 
 
+@pytest.mark.parametrize("key", ["result", "until", "carry"])
+def test_the_items_of_a_loop_are_evaluated_outside_without_what_its_body_will_have(key: str) -> None:
+    """What the loop says of the nodes of its body is read when they are there, however many items there are."""
+    keys = {"result": "${ nodes.each }", "until": "${ nodes.each == 2 }", "carry": {"start": 0, "next": "${ nodes.each }"}}
+    body = {"nodes": {"each": {"type": "transform", "to": "${ item + 1 }"}}}
+    play = run({"type": "loop", "over": "${ sorted(input)[:3] }", "body": body, key: keys[key]}, MANY)
+    assert play.status == "succeeded", play.error
+    assert play.output["counts"]["succeeded"] == (1 if key == "until" else 3)
+    assert len(evaluations(play)) == 1
+
+
 @pytest.mark.parametrize("entries, over", [(["big"], "${ incoming }"), (["big", "small"], "${ incoming.big }")])
 def test_it_sees_what_came_in(entries: list[str], over: str) -> None:
     """The output of the one live predecessor, or of several by entry."""

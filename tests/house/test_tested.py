@@ -26,6 +26,10 @@ SIMULATED = {
     "effects": 60_000, "effects_begun_again": 9_000, "empty_cells": 0, "by_fault": {"killed": 12, "stopped": 3},
 }  # fmt: skip
 CHAOS = {"rows": [{"what": "kill -9", "kills": 311, "lost": 0, "seconds": 40.0}], "violations": []}
+ON_POSTGRES = [
+    {"rows": [{"what": "PostgreSQL: cluster", "pauses": 17, "lost": 0, "seconds": 40.0}], "violations": []},
+    {"rows": [{"what": "PostgreSQL: parent", "kills": 1}], "violations": ["that"]},
+]
 
 
 def test_the_page_has_figures() -> None:
@@ -34,6 +38,8 @@ def test_the_page_has_figures() -> None:
     between = text.partition(tool().BEGIN)[2].partition(tool().END)[0]
     assert "| Seeds that violated an invariant | 0 |" in between
     assert "| Violations | 0 |" in between
+    on_postgres = text.partition(tool().BEGIN_POSTGRES)[2].partition(tool().END_POSTGRES)[0]
+    assert "| Violations | 0 |" in on_postgres
 
 
 def test_new_figures_take_the_place_of_those_before() -> None:
@@ -47,3 +53,14 @@ def test_new_figures_take_the_place_of_those_before() -> None:
     assert once.endswith("\nafter\n")
     assert "kills 311, lost 0" in once
     assert json.dumps("10,000")[1:-1] in once
+
+
+def test_figures_on_postgresql_have_a_place_of_their_own() -> None:
+    """The rows and violations of several runs are shown as those of one; the other figures stay."""
+    module = tool()
+    text = f"{module.BEGIN}\nthese\n{module.END}\nbefore\n{module.BEGIN_POSTGRES}\nold\n{module.END_POSTGRES}\nafter\n"
+    once = module.page_on_postgres(text, ON_POSTGRES)
+    assert once == module.page_on_postgres(once, ON_POSTGRES)
+    assert once.startswith(f"{module.BEGIN}\nthese\n{module.END}\nbefore\n")
+    assert "old" not in once
+    assert "| cluster | pauses 17, lost 0 |\n| parent | kills 1 |\n| Violations | 1 |" in once

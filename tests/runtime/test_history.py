@@ -12,8 +12,8 @@ from perdure.engine.codec import FOLD, encode_snapshot
 from perdure.engine.execution import Execution
 from perdure.ids import ExecutionId
 from perdure.runtime.hot import Outcome
-from perdure.store.contract import STATUSES
-from perdure.testing.faults import Crash
+from perdure.store.contract import STATUSES, Batch, Committed
+from perdure.testing.faults import Crash, FaultyStore
 from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
 # -- cuts ---------------------------------------------------------------------------------------------------------------------
@@ -96,6 +96,28 @@ def test_a_snapshot_spares_the_history_before_it() -> None:
     assert seq >= 8
     sql(world, "UPDATE journal SET body = x'c1' WHERE execution = ? AND first_seq <= ?", execution, seq)
     assert world.live(take(execution)) == "succeeded"
+
+
+def test_snapshots_of_a_wide_state_have_no_more_bytes_than_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many branches are under way: after a heavy snapshot the next one waits for as much more."""
+    monkeypatch.setattr("perdure.runtime.hot.SNAPSHOT_BYTES", 1_000)
+    written: dict[int, tuple[int, int, int]] = {}
+    for width in (20, 80):
+        snapshots: list[int] = []
+        bodies: list[int] = []
+
+        class Watched(FaultyStore):
+            async def commit(self, batch: Batch, snapshots: list[int] = snapshots, bodies: list[int] = bodies) -> Committed:
+                snapshots += [len(snapshot.body) for snapshot in batch.snapshots]
+                bodies += [len(turn.body) for turn in batch.turns]
+                return await super().commit(batch)
+
+        world = World(snapshot_facts=10)
+        workflow = world.read(workflow_of({f"n{n}": act(seconds=1 + n) for n in range(width)}))
+        world.live(lambda process, workflow=workflow: process.run(workflow), wraps=Watched)
+        written[width] = sum(snapshots), sum(bodies), len(snapshots)
+    assert written[20][2] > 1
+    assert all(snapshot_bytes < 2 * journal_bytes for snapshot_bytes, journal_bytes, _ in written.values())
 
 
 def take(execution: ExecutionId) -> Any:

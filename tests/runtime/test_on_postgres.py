@@ -1,4 +1,4 @@
-"""The runtime on PostgreSQL: messages, starts, locks, events, children and takeovers again, and a sample of the crashes."""
+"""The runtime on PostgreSQL: messages, starts, locks, events, children, takeovers, retention again; a sample of the crashes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import test_events
 import test_left_to_workers
 import test_locks
 import test_messages
+import test_pruning
+import test_retention
 import test_starts
 import test_takeover
 import test_two_processes
@@ -34,7 +36,10 @@ from perdure.testing.world import World
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
-ROOMS = (test_messages, test_starts, test_locks, test_events, test_children, test_takeover, test_draining, test_left_to_workers)
+ROOMS = (
+    test_messages, test_starts, test_locks, test_events, test_children, test_takeover, test_draining, test_left_to_workers,
+    test_retention, test_pruning,
+)  # fmt: skip
 PLACES_MAX = 3
 SHORT = 90_000  # microseconds: a lease that is renewed while a test looks on
 TWO_PROCESSES = "in memory a second process is the death of the first one; here the first one lives and keeps what it has"
@@ -43,6 +48,7 @@ LEFT_OUT = {
     "test_rule_53_the_old_home_does_not_answer_for_an_effect_that_is_unknown_to_the_new_one": TWO_PROCESSES,
     "test_a_damaged_journal_sets_one_execution_aside_and_no_other": "it damages a file of SQLite",
     "test_rule_40_a_child_is_started_once_wherever_its_parent_dies": "sixty worlds; the sample of crashes has its like",
+    "test_no_death_leaves_half_of_an_execution": "fifty worlds; below are the deaths between each two calls",
 }
 """Tests that say something of the embedded store only, and why."""
 
@@ -92,6 +98,14 @@ def test_a_death_on_postgresql_changes_nothing_but_the_time(scenario: Scenario, 
     for point in points[::9]:
         found, _ = test_crash_matrix.disturbed(World(place=new_place(), **scenario.settings), scenario, point)
         assert found == expected, f"{scenario.name} dies at {point}"
+
+
+def test_no_death_of_a_pass_on_postgresql_leaves_half_of_an_execution(
+    new_place: Callable[[], PostgresPlace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass over a small store dies after each call; a death before the next one leaves the same."""
+    monkeypatch.setattr(worlds, "MemoryPlace", new_place)
+    test_pruning.survive_all_deaths("after")
 
 
 def test_a_killed_process_is_followed_by_another_on_postgresql(new_place: Callable[[], PostgresPlace], tmp_path: Path) -> None:

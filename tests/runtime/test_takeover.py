@@ -9,8 +9,9 @@ import pytest
 
 from perdure.engine import events
 from perdure.errors import PerdureError
+from perdure.expressions.times import format_time
 from perdure.ids import ExecutionId
-from perdure.runtime.home import Home
+from perdure.runtime.home import CLAIM_MAX, Home
 from perdure.runtime.hot import Hot, Outcome
 from perdure.store.contract import Store
 from perdure.testing.world import ACT, Process, World, act, pass_time, workflow_of
@@ -126,6 +127,31 @@ def test_what_only_waits_leaves_memory_and_is_a_row_with_a_wake_time() -> None:
 
     assert world.live(main) == list(range(100))
     assert 0 <= world.ledger.sent[-1].at - world.ledger.sent[0].at < 1_000_000
+
+
+def test_all_that_is_due_at_once_is_taken_at_once() -> None:
+    """More than one look takes: whoever is through makes room for the next ones, without waiting for the next look."""
+    world = World(inbox_poll="5s")
+    count = 2 * CLAIM_MAX + 10
+    moment = world.clock.now() + 600 * 1_000_000
+
+    async def sleep(process: Process) -> None:
+        workflow = process.world.read(workflow_of({"nap": {"type": "wait_until", "time": format_time(moment)}}))
+        for _ in range(count):
+            await process.start(workflow)
+        await pass_time(1)
+
+    world.live(sleep)
+    assert all(row.wake == moment for row in world.rows())
+
+    async def wake(process: Process) -> None:
+        ends: list[int] = []
+        process.home.observe(lambda execution, at, facts: ends.append(at))
+        await pass_time(700)
+        assert len(ends) == count
+        assert max(ends) - moment < 5 * 1_000_000
+
+    world.live(wake)
 
 
 def test_a_short_wait_stays_in_memory() -> None:

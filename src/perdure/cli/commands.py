@@ -380,6 +380,22 @@ def bench(
     return benching.bench(tuple(workloads or ()), folder=folder, repeat=repeat, profile=profile, json=json)
 
 
+@app.command()
+def prune(
+    store: Store = None,
+    older_than: Annotated[
+        str, Option("--older-than", help="What ended longer ago, such as 30d (default: the retention that is set).")
+    ] = "",
+    workflow: Annotated[str, Option("--workflow", help="Only of this workflow, whatever it says itself.")] = "",
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would go.")] = False,
+    json: Json = False,
+) -> int:
+    """Remove what has ended and is over its retention, with all that is its own."""
+    from perdure.cli import pruning
+
+    return pruning.prune(store, older_than=older_than, workflow=workflow, dry_run=dry_run, json=json)
+
+
 @app.command("import")
 def import_(
     format: Annotated[str, Argument(metavar="FORMAT", help="wfformat.")],

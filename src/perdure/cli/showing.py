@@ -186,9 +186,10 @@ async def _children(shown: Shown, store: Store) -> Any:
     found = _started(shown)
     for execution, (workflow, about) in list(reversed(found.items()))[:CHILDREN_LISTED_MAX]:
         row = await store.row(execution)
-        status = STATUSES[row.status] if row is not None else "pending"
+        missing = "pruned" if shown.state.ended else "pending"  # or never begun, where its parent ended before that
+        status = STATUSES[row.status] if row is not None else missing
         name = row.workflow if row is not None else workflow
-        yield one_line(f"  {GLYPHS[status]} {id_text(execution)}  {status:9}  {name}  {about}")
+        yield one_line(f"  {GLYPHS.get(status, '–')} {id_text(execution)}  {status:9}  {name}  {about}")
     if len(found) > CHILDREN_LISTED_MAX:
         yield f"    … and {len(found) - CHILDREN_LISTED_MAX} more"
 

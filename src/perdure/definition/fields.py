@@ -80,6 +80,18 @@ def _duration(value: Any) -> None:
         raise Problem("value.duration", f"Expected a duration like 10s, 5m, 2h, 3d or PT10S, but got {shown(value)}.")
 
 
+def _keeping(value: Any) -> str | int | float:
+    """How long something is kept: asked for when nothing can be computed any more, so it is written out."""
+    try:
+        if value != "forever":
+            _duration(value)
+    except Problem:
+        message = f"Expected a duration like 12h or 30d that is written out, or forever, but got {shown(value)}."
+        raise Problem("value.duration", message) from None
+    kept: str | int | float = value
+    return kept
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -177,6 +189,7 @@ Value = Annotated[Any, Role("value")]
 Condition = Annotated[Any, Role("condition"), WithJsonSchema({"type": ["string", "boolean"]})]
 """An expression that gives true or false."""
 Duration = Annotated[Any, Role("value"), _literal(_duration), _or_expression(_DURATION_SCHEMA)]
+Keeping = Annotated[Any, BeforeValidator(_keeping), Role("fixed"), WithJsonSchema(_DURATION_SCHEMA)]
 Positive = Annotated[Any, Role("value"), _literal(_whole_from(1)), _or_expression({"type": "integer", "minimum": 1})]
 Counted = Annotated[Any, Role("value"), _literal(_whole_from(0)), _or_expression({"type": "integer", "minimum": 0})]
 Need = Annotated[Any, Role("quorum", "join"), _literal(_need), _or_expression(_NEED_SCHEMA)]

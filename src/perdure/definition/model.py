@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from perdure.definition.fields import (
     Condition,
     Duration,
+    Keeping,
     OnFailure,
     Positive,
     Priority,
@@ -233,7 +234,7 @@ class Settings(Strict):
     error_workflow: Slug = ""
     retry: StartAgain = absent()
     payload_max: Positive = None
-    retention: Duration = None
+    retention: Keeping = Field(None, description="How long its executions are kept after their end, or `forever`.")
     depth_max: int = Field(32, ge=1)
     budget: dict[str, Any] = Field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

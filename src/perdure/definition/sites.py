@@ -16,7 +16,7 @@ View = Literal["workflow", "trigger", "outside", "output"] | Sees
 """Who looks: a node's own (`Sees`), a scope's output (any of its nodes), its variables and timeout (outside)…"""
 
 _NODE_VALUES = ("timeout", "deadline", "queue_timeout", "heartbeat", "grace", "lock")
-_SETTINGS_VALUES = ("timeout", "soft_timeout", "cleanup", "queue_max", "payload_max", "retention")
+_SETTINGS_VALUES = ("timeout", "soft_timeout", "cleanup", "queue_max", "payload_max")
 
 
 @dataclass(slots=True, eq=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from perdure.engine.events import AnyFact, AnyInput, Done, NodeFailed, Result, Retrying, RowBody
+from perdure.engine.events import AnyFact, AnyInput, Done, NodeFailed, Result, Retrying, RowBody, Started
 from perdure.engine.execution import Execution
 
 LEVEL = 2
@@ -87,6 +88,32 @@ def handle_size(raw: Raw | bytes) -> int:
     """How many bytes the value has, encoded."""
     view = memoryview(raw)
     return int.from_bytes(view[35:43], "big") if view[0] == _EXT_8 else len(view)
+
+
+def handles_in(body: bytes) -> Iterator[bytes]:
+    """The digests that a body in this encoding names, wherever in it, and whatever else looks like one. It is not decoded."""
+    begin = bytes((_EXT_8, _HANDLE_LENGTH, _HANDLE_TYPE))
+    at = body.find(begin)
+    while at >= 0:
+        yield body[at + 3 : at + 35]
+        at = body.find(begin, at + 1)
+
+
+class _Beginning(msgspec.Struct):
+    """A journal row of which only the facts count, none of them decoded yet."""
+
+    facts: list[Raw] = msgspec.field(default_factory=list, name="f")
+
+
+_decode_beginning = msgspec.msgpack.Decoder(_Beginning).decode
+_decode_fact = msgspec.msgpack.Decoder(AnyFact).decode
+
+
+def begun_by(body: bytes) -> tuple[bytes, bytes]:
+    """The digest of the definition and the parent, b"" = none, that an execution's first row says it has begun with."""
+    facts = _decode_beginning(body).facts
+    first = _decode_fact(facts[0]) if facts else None
+    return (first.digest, first.parent) if isinstance(first, Started) else (b"", b"")
 
 
 def encode_snapshot(execution: Execution) -> bytes:

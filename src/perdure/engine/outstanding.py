@@ -112,11 +112,8 @@ def captured(execution: Execution, index: Index, opened: FrameIndex, node: NodeP
     found: dict[str, Any] = {"at": at, "seed": names.seed, "nodes": {}, "state": {}, "previous": {}, "roots": {}}
     roots: dict[str, Any] = found["roots"]
     for root, member in sorted(reads, key=str):
-        if root == "nodes" and member is not None:
-            stored = names.stored(root, member)
-            found["nodes"][member] = stored[0] if stored else names.member(root, member)
-        elif root in ("state", "previous") and member is not None:
-            found[root][member] = names.member(root, member)
+        if root in ("nodes", "state", "previous") and member is not None:
+            _capture_member(found[root], names, root, member)
         elif root in ("input", "trigger"):
             roots[root] = names.stored(root, None)[0]
         elif root == "vars":
@@ -127,6 +124,15 @@ def captured(execution: Execution, index: Index, opened: FrameIndex, node: NodeP
         else:
             _capture_root(roots, names, opened, node, root)
     return found
+
+
+def _capture_member(members: dict[str, Any], names: FrameNames, root: str, member: str) -> None:
+    """What a node's name stands for; one that only the body of a `loop` has is not there before its items are."""
+    try:
+        stored = names.stored(root, member)
+        members[member] = stored[0] if stored else names.member(root, member)
+    except KeyError:
+        return
 
 
 def _capture_root(roots: dict[str, Any], names: FrameNames, opened: FrameIndex, node: NodePlan, root: str) -> None:

@@ -64,7 +64,7 @@ def read_file(path: str | Path, *, node_files: tuple[str, ...] = ()) -> Read:
     return Read(checked, works, str(place.resolve()))
 
 
-PROMISES = frozenset(("concurrency", "rate", "queue_max", "budget", "payload_max", "retention", "log_level"))
+PROMISES = frozenset(("concurrency", "rate", "queue_max", "budget", "payload_max", "log_level"))
 """Settings that promise something this release does not do; to run without would break the promise silently."""
 
 

@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from perdure.clock import Clock
 from perdure.engine import events
-from perdure.engine.codec import FOLD, encode_row, encode_snapshot
+from perdure.engine.codec import encode_row
 from perdure.engine.commands import Evaluate, Run
 from perdure.engine.events import AnyInput
 from perdure.engine.inputs import in_order
 from perdure.engine.levels import level_of
 from perdure.engine.machine import Stepped, step
 from perdure.ids import ExecutionId
-from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, status_number
+from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, foremost, status_number
 from perdure.settings import Settings
-from perdure.store.contract import Batch, Blob, Snapshot, Turn
+from perdure.store.contract import Batch, Blob, Turn
 
 
 class SteppedHot(NamedTuple):
@@ -51,7 +51,7 @@ class Gathering:
 
     def step(self, hot: Hot) -> None:
         """Step an execution with all that has arrived for it, and add what the commit must write of it."""
-        taking, hot.inputs = hot.inputs, []
+        taking, hot.inputs = foremost(hot.inputs)
         execution, batch = hot.execution, self.batch
         inputs = [given for given, _ in taking]
         if len(taking) > 1:
@@ -107,15 +107,14 @@ class Gathering:
 
     def _add_values(self, hot: Hot, done: Stepped) -> None:
         """Large values that are not durable yet, and now and then the state as it is."""
-        execution, batch = hot.execution, self.batch
+        batch = self.batch
         if done.blobs:
             self._keep(hot, done.blobs)
         hot.carried = tuple(hot.blobs)
         if hot.blobs:
             batch.blobs.extend(Blob(tenant=hot.tenant, digest=digest, body=blob) for digest, blob in hot.blobs.items())
-        if not execution.ended and execution.seq - hot.snapshot_seq >= self._settings.snapshot_facts and done.at_rest:
-            hot.snapshot_seq = execution.seq
-            batch.snapshots.append(Snapshot(execution=hot.id, seq=execution.seq, fold=FOLD, body=encode_snapshot(execution)))
+        if done.at_rest and (snapshot := hot.due_snapshot(self._settings.snapshot_facts)) is not None:
+            batch.snapshots.append(snapshot)
 
     def _may_leave(self, hot: Hot, done: Stepped, due: int | None, at: int) -> bool:
         """Ended, or only waiting for long enough: then it is a row with a wake time, not memory."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from perdure.engine import events
-from perdure.engine.codec import encode_value
+from perdure.engine.codec import FOLD, encode_snapshot, encode_value
 from perdure.engine.events import AnyInput
 from perdure.engine.execution import WAITING, Execution
 from perdure.engine.index import Index
@@ -18,7 +18,14 @@ from perdure.errors import StartConflict
 from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.runtime.plans import Loaded
 from perdure.runtime.resident import Resident
-from perdure.store.contract import STATUS_NUMBER, Batch, Event, KeyedStart, LockClaim, Message, Start, Subscription
+from perdure.store.contract import STATUS_NUMBER, Batch, Event, KeyedStart, LockClaim, Message, Snapshot, Start, Subscription
+
+SNAPSHOT_BYTES = 512 << 10
+"""What 5,000 facts have in the journal, at a hundred bytes each: a snapshot of so many bytes is as much again."""
+
+
+GIVEN_MAX = 2_000
+"""Inputs that a step is given at once, where more are queued: more than one takes before it is cut."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +56,7 @@ class Hot:
         "leaving",
         "loaded",
         "snapshot_seq",
+        "snapshot_weight",
         "start",
         "subscribed",
         "tenant",
@@ -75,6 +83,7 @@ class Hot:
         self.enclosed: Sequence[Message] = ()  # messages for it that its start brings along
         self.future: asyncio.Future[ExecutionId] | None = None  # of whoever starts it
         self.snapshot_seq = 0
+        self.snapshot_weight = 1.0  # of the last one: how many times its usual bytes
         self.armed = 0  # the due time that its entry among the home's timers is for
         self.leaving = False  # the turn being written lets it go
         self.errands = 0  # that are being run for it
@@ -99,9 +108,42 @@ class Hot:
         after_pause = asked[0][0] + 1 if asked and asked[0][1].action == "pause" else 0
         self.inputs.insert(after_pause, (recovered, 0))
 
+    def due_snapshot(self, facts: int) -> Snapshot | None:
+        """A snapshot, where so many facts have passed since the last one; after a heavy one as many times more.
+
+        So all snapshots together have about as many bytes as the journal, however wide the state is: by facts alone, an
+        execution of twice the width would write four times as much.
+        """
+        execution = self.execution
+        if execution.ended or execution.seq - self.snapshot_seq < facts * self.snapshot_weight:
+            return None
+        body = encode_snapshot(execution)
+        self.snapshot_seq = execution.seq
+        self.snapshot_weight = max(1.0, len(body) / SNAPSHOT_BYTES)
+        return Snapshot(execution=self.id, seq=execution.seq, fold=FOLD, body=body)
+
     def note(self, due: list[events.Due]) -> None:
         """Timers that came due are inputs like others."""
         self.inputs.extend((timer, 0) for timer in due)
+
+
+def foremost(inputs: list[tuple[AnyInput, int]]) -> tuple[list[tuple[AnyInput, int]], list[tuple[AnyInput, int]]]:
+    """What the next step is given of what has arrived, and what waits for the one after it.
+
+    A step is cut after so many facts, so of a long queue of answers it takes the first and leaves the rest; to put all of them
+    in order for each step would cost the square of the queue. What is given is what would come first in any case: with timers
+    anywhere, or an operator further back, that is found out by looking at all.
+    """
+    if len(inputs) <= GIVEN_MAX:
+        return inputs, []
+    front, back = inputs[:GIVEN_MAX], inputs[GIVEN_MAX:]
+    if any(type(given) is events.Due for given, _ in front) or any(type(given) in _OUT_OF_TURN for given, _ in back):
+        return inputs, []
+    return front, back
+
+
+_OUT_OF_TURN = frozenset((events.Due, events.Operate, events.Recovered, events.Start, events.Continue))
+"""Inputs that do not simply come one after another (rule 2)."""
 
 
 def settle(futures: Iterable[asyncio.Future[Outcome]], hot: Hot, output: Any) -> None:

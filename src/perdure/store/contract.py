@@ -280,6 +280,24 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     load: Load | None = None
 
 
+class BlobName(msgspec.Struct, frozen=True, kw_only=True):
+    """A blob without its body. `size`: bytes."""
+
+    tenant: str
+    digest: bytes
+    size: int
+
+
+class Space(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that the store takes up beside its blob files, and how many of them it has free for what comes next.
+
+    `free`: 0 where the database does not tell.
+    """
+
+    total: int
+    free: int
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Counters since the store was opened, for benchmarks and the guard on costs."""
 
@@ -348,7 +366,7 @@ class Store(Protocol):
 
     # -- journal ------------------------------------------------------------------------------------------------------
     async def journal(self, execution: ExecutionId, *, after: int = 0, limit: int = 10_000) -> list[JournalRow]:
-        """Rows with first_seq > after, in order."""
+        """Rows with first_seq > after, in order; none of an execution that was removed."""
         ...
 
     async def snapshot(self, execution: ExecutionId) -> Snapshot | None: ...
@@ -375,9 +393,16 @@ class Store(Protocol):
         """All with this name, newest first."""
         ...
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        """The next ones of all tenants in the order in which they were saved, each with its position; from 0 on all."""
+        ...
+
     # -- blobs --------------------------------------------------------------------------------------------------------
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
-        """Make blobs durable on their own, ahead of the step that names them. Idempotent."""
+        """Make blobs durable on their own, ahead of the step that names them. Idempotent.
+
+        To save one that is there already, here or in a commit, makes it young again for `old_blobs`.
+        """
         ...
 
     async def blobs(self, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -463,6 +488,66 @@ class Store(Protocol):
     async def wait_changed(self, seconds: float) -> bool:
         """Sleep until `changed` may say yes, but no longer than this; whether it may. What `changed` says stays as it is."""
         ...
+
+    # -- retention ----------------------------------------------------------------------------------------------------
+    async def finished(
+        self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
+    ) -> tuple[list[Row], ExecutionId | None]:
+        """Looks at the next `limit` executions of all tenants that began before `before`, oldest first; those that had ended.
+
+        Had ended: they are final and their `updated` is before `before`. The second answer is what to go on after; None when
+        all have been looked at. One call looks at no more rows than `limit`, whatever it finds.
+        """
+        ...
+
+    async def remove(self, executions: Sequence[ExecutionId]) -> list[ExecutionId]:
+        """Remove executions with everything of theirs, their idempotency keys too, in one transaction; those that are gone now.
+
+        One that is not final, or not there, is left out. What is removed is found by no call from now on, and its key may
+        start another one. The rows themselves may stay on the disk until `reclaim`: a store that keeps journals in partitions
+        drops a partition when nothing living is in it.
+        """
+        ...
+
+    async def reclaim(self, limit: int) -> int:
+        """Clear away what `remove` has left behind, then give free room back to the disk, in one short transaction.
+
+        At most `limit` rows, or pages of that room; how many it were, 0 when nothing is left to do now. A partition of history
+        counts as one row. A part of the store stays free for what comes next.
+        """
+        ...
+
+    async def forget_events(self, before: int, *, limit: int) -> int:
+        """Drop from the beginning of the log at most `limit` events whose `at` is before `before`; how many they were.
+
+        0 when the log begins with younger ones. The id of an event that is dropped is new again.
+        """
+        ...
+
+    async def bodies(self, *, after: str = "", limit: int = 1_000) -> tuple[list[tuple[ExecutionId | None, bytes]], str]:
+        """Every body in which a blob may be named, in pages of at most `limit`, each with its execution (an event's: None).
+
+        Messages come before journals. The second answer is what to go on after, "" when all have been read. What is written
+        meanwhile may be missing.
+        """
+        ...
+
+    async def old_blobs(self, *, unsaved: int, after: str = "", limit: int = 1_000) -> tuple[list[BlobName], str]:
+        """Blobs that nobody has saved, not even once more, for `unsaved` microseconds, in pages as `bodies` gives them."""
+        ...
+
+    async def drop_blobs(self, blobs: Sequence[BlobName], *, unsaved: int) -> list[BlobName]:
+        """Drop blobs that nobody has saved for `unsaved` microseconds, judged once more; those that are gone now."""
+        ...
+
+    async def lease(self, name: str, holder: str, *, now: int, until: int) -> bool:
+        """Have a chore alone, or go on having it, until `until`; False while another holder has it beyond `now`.
+
+        With `until` not after `now` the holder gives it back.
+        """
+        ...
+
+    async def space(self) -> Space: ...
 
     # -- care ---------------------------------------------------------------------------------------------------------
     def usage(self) -> Usage: ...

@@ -16,6 +16,7 @@ from perdure.store.contract import (
     Arrived,
     Batch,
     Blob,
+    BlobName,
     Committed,
     Definition,
     Event,
@@ -26,6 +27,7 @@ from perdure.store.contract import (
     Message,
     Row,
     Snapshot,
+    Space,
     Store,
     Usage,
     Worker,
@@ -145,6 +147,9 @@ class FaultyStore:
     async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
         return await self._call("definitions", lambda: self.store.definitions(name, tenant=tenant))
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        return await self._call("definitions_since", lambda: self.store.definitions_since(position, limit=limit))
+
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         await self._call("save_blobs", lambda: self.store.save_blobs(blobs))
 
@@ -206,6 +211,35 @@ class FaultyStore:
             return await self.store.wait_changed(seconds)
         await self._sleep(seconds)
         return True
+
+    async def finished(
+        self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
+    ) -> tuple[list[Row], ExecutionId | None]:
+        return await self._call("finished", lambda: self.store.finished(before, after=after, limit=limit))
+
+    async def remove(self, executions: Sequence[ExecutionId]) -> list[ExecutionId]:
+        return await self._call("remove", lambda: self.store.remove(executions))
+
+    async def reclaim(self, limit: int) -> int:
+        return await self._call("reclaim", lambda: self.store.reclaim(limit))
+
+    async def forget_events(self, before: int, *, limit: int) -> int:
+        return await self._call("forget_events", lambda: self.store.forget_events(before, limit=limit))
+
+    async def bodies(self, *, after: str = "", limit: int = 1_000) -> tuple[list[tuple[ExecutionId | None, bytes]], str]:
+        return await self._call("bodies", lambda: self.store.bodies(after=after, limit=limit))
+
+    async def old_blobs(self, *, unsaved: int, after: str = "", limit: int = 1_000) -> tuple[list[BlobName], str]:
+        return await self._call("old_blobs", lambda: self.store.old_blobs(unsaved=unsaved, after=after, limit=limit))
+
+    async def drop_blobs(self, blobs: Sequence[BlobName], *, unsaved: int) -> list[BlobName]:
+        return await self._call("drop_blobs", lambda: self.store.drop_blobs(blobs, unsaved=unsaved))
+
+    async def lease(self, name: str, holder: str, *, now: int, until: int) -> bool:
+        return await self._call("lease", lambda: self.store.lease(name, holder, now=now, until=until))
+
+    async def space(self) -> Space:
+        return await self._call("space", self.store.space)
 
     def usage(self) -> Usage:
         return self.store.usage()

@@ -10,7 +10,7 @@ import pytest
 from perdure.store.contract import Batch
 from perdure.store.postgres import open_store
 from perdure.testing.stores.postgres import PostgresPlace
-from perdure.testing.stores.samples import a_turn, began
+from perdure.testing.stores.samples import RUNNING, WAITING, a_turn, began
 
 STEPS = int(os.environ.get("STEPS", "100000"))
 EXECUTIONS = 1_000
@@ -36,8 +36,9 @@ def test_the_narrow_row_is_rewritten_in_place(postgres_place: PostgresPlace) -> 
         updates, in_place = stat(place, "n_tup_upd"), stat(place, "n_tup_hot_upd")
         for number in range(STEPS // TOGETHER):
             part = executions[:TOGETHER] if number % 2 else executions[TOGETHER:]
-            first_seq = 3 + number // 2 * 2
-            committed = await store.commit(Batch(turns=[a_turn(each, first_seq=first_seq) for each in part]))
+            first_seq, status = 3 + number // 2 * 2, WAITING if number // 2 % 2 else RUNNING  # another one than before
+            turns = [a_turn(each, first_seq=first_seq, status=status) for each in part]
+            committed = await store.commit(Batch(turns=turns))
             assert not committed.fenced
         await store.close()
         while stat(place, "n_tup_upd") - updates < STEPS:  # noqa: ASYNC110 - a connection tells what it counted when it ends

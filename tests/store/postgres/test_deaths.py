@@ -249,6 +249,26 @@ def test_a_connection_that_is_ended_by_the_server_is_replaced(postgres_place: Po
     asyncio.run(main())
 
 
+def test_who_falls_silent_in_a_transaction_keeps_its_rows_no_longer_than_its_lease(postgres_place: PostgresPlace) -> None:
+    """A worker is paused, or cut off, between two statements: others who want a row that it has locked get it."""
+
+    async def main() -> None:
+        store = await open_store(postgres_place.url, busy_timeout_ms=20_000)
+        (one,) = await began(store)
+        paused = await open_store(postgres_place.url, lease=200_000)
+
+        async def fall_silent() -> None:
+            async with paused._database.transaction() as session:
+                await session.rows("meet", [one])
+                assert await store.send([a_message(one)]) == [True]
+
+        await raised(StoreBusy, fall_silent())
+        for each in (store, paused):
+            await each.close()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_the_server_is_killed_in_the_midst_of_commits(
     seed: int, postgres_server: PostgresServer, postgres_place: PostgresPlace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import TYPE_CHECKING
 
 from perdure.ids import ExecutionId
 from perdure.store.contract import Batch, Committed
@@ -24,6 +25,9 @@ from perdure.testing.stores.samples import (
     an_id,
     began,
 )
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
 
 ROUNDS = 60
 
@@ -143,5 +147,18 @@ def test_two_workers_claim_each_execution_once(postgres_place: PostgresPlace) ->
         assert sorted(claimed) == sleepers
         await one.close()
         await other.close()
+
+    asyncio.run(main())
+
+
+def test_workers_that_come_first_at_the_same_moment_make_one_store(postgres_server: PostgresServer) -> None:
+    """One of four makes the tables in an empty database; the others, which have seen none before, find them."""
+    url = postgres_server.url(postgres_server.new_database())
+
+    async def main() -> None:
+        stores = await asyncio.gather(*(open_store(url) for _ in range(4)))
+        assert [await store.check() for store in stores] == [[], [], [], []]
+        for store in stores:
+            await store.close()
 
     asyncio.run(main())

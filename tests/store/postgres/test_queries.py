@@ -11,8 +11,9 @@ from pglast import ast, parse_sql
 
 from perdure.store import queries
 from perdure.store.postgres.partitions import TABLES
+from perdure.store.postgres.schema import MIGRATIONS
 
-SHARDED = {*TABLES, "executions", "wakes", "subscriptions", "locks"}
+SHARDED = {*TABLES, "executions", "wakes", "subscriptions", "locks", "leftovers"}
 """Tables whose rows belong to one execution."""
 SQL = queries.load("perdure.store.postgres")
 
@@ -121,9 +122,8 @@ def test_a_statement_that_spans_two_is_noticed(sql: str) -> None:
 
 def test_every_sharded_key_leads_with_what_it_is_sharded_by() -> None:
     """The primary keys of the tables of one execution hold it, which both partitions and shards ask for."""
-    schema = queries.files("perdure.store.postgres").joinpath("migrations", "0001_first.sql").read_text()
     keys = {}
-    for statement in parse_sql(schema):
+    for statement in parse_sql("".join(migration.sql for migration in MIGRATIONS)):
         if isinstance(statement.stmt, ast.CreateStmt) and statement.stmt.partbound is None:
             name = statement.stmt.relation.relname
             for element in statement.stmt.tableElts or ():

@@ -146,6 +146,19 @@ async def test_nobody_touches_the_database_meanwhile(tmp_path: Path, disk: Disk)
 
 
 @in_a_loop
+async def test_the_counters_are_read_while_a_commit_is_under_way(tmp_path: Path, disk: Disk) -> None:
+    """They are of the commits that are durable, and asking for them does not touch the connection."""
+    store = await opened(tmp_path, disk)
+    before = store.usage()
+    committing = await held_up(store, disk, an_id())
+    assert store.usage().rows == before.rows
+    disk.may_flush.set()
+    await committing
+    assert store.usage().rows > before.rows
+    await store.close()
+
+
+@in_a_loop
 async def test_who_gives_up_waiting_interrupts_nothing(tmp_path: Path, disk: Disk) -> None:
     """A commit whose caller was cancelled is finished all the same, and closing waits for it."""
     store, execution = await opened(tmp_path, disk), an_id()

@@ -58,13 +58,13 @@ def test_every_table_is_strict() -> None:
 
 
 def test_every_table_of_tenants_bears_the_tenant() -> None:
-    """Day-one 4: a column `tenant` in every table but those about the database and its workers."""
+    """Day-one 4: a column `tenant` in every table but those about the database, its workers and its files."""
     connection = opened(":memory:").connection
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
     without = {
         table for table in tables if "tenant" not in [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     }
-    assert without == {"meta", "migrations", "workers", "sqlite_sequence"}
+    assert without == {"meta", "migrations", "workers", "leases", "loose_files", "sqlite_sequence"}
 
 
 def test_no_index_holds_what_a_step_changes() -> None:

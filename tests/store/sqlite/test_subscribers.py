@@ -60,7 +60,7 @@ def test_only_the_homeless_become_due() -> None:
 
 
 def test_an_execution_that_ends_leaves_no_rows() -> None:
-    """What it waited for and held is gone from the tables, others' rows stay, and only such a commit has the two statements."""
+    """What it waited for and held is gone from the tables, others' rows stay; only such a commit has the three statements."""
 
     async def end() -> None:
         store = await open_store(":memory:")
@@ -69,7 +69,7 @@ def test_an_execution_that_ends_leaves_no_rows() -> None:
         await store.acquire([a_lock(one), a_lock(other, "dock")])
         plain = await statements(store, Batch(turns=[a_turn(one, first_seq=3), a_turn(other, first_seq=3)]))
         turns = [a_turn(one, first_seq=5, status=SUCCEEDED), a_turn(other, first_seq=5)]
-        assert await statements(store, Batch(turns=turns)) == plain + 2
+        assert await statements(store, Batch(turns=turns)) == plain + 3
         assert store.connection.execute("SELECT DISTINCT execution FROM subscriptions").fetchall() == [(other,)]
         assert store.connection.execute("SELECT execution FROM locks").fetchall() == [(other,)]
 

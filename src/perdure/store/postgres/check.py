@@ -8,7 +8,7 @@ from perdure.store.postgres.connection import Database, Session
 _COLUMNS = {  # all that a table keeps out of line is read too, by its length
     "executions": "digest", "wakes": "tenant", "keys": "fingerprint", "journal": "body", "snapshots": "body", "inbox": "body",
     "accepted": "key", "definitions": "document", "blobs": "body", "events": "body", "subscriptions": "type", "locks": "path",
-    "workers": "host",
+    "workers": "host", "leftovers": "tenant", "leases": "holder",
 }  # fmt: skip
 
 

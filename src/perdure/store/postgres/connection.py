@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -22,7 +23,8 @@ SQL = queries.load("perdure.store.postgres")
 
 CONNECTIONS_MAX = 4  # one writes; the others read, claim and send. More would only stand in line at the same two disks
 CONNECT_SECONDS = 10
-ANSWER_SECONDS = 60  # a server that is silent for longer is taken for lost: a cable that was cut says nothing
+ANSWER_SECONDS = 60  # a server that acknowledges what it is asked, and does not answer it for longer, is taken for lost
+SILENCE_MS_MIN = 500
 BACK_SECONDS = 60  # a server that restarts or fails over is waited for this long before `store.busy`
 QUESTIONS_MAX = 3  # times that one is asked whose connection is lost each time
 AGAIN_SECONDS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)  # between tries to reach it; the last again and again
@@ -67,9 +69,13 @@ class Session:
 
 
 class Database:
-    """The database at an address. `busy_ms`: how long a lock is waited for; `patient`: a server that is away is waited for."""
+    """The database at an address. `busy_ms`: how long a lock is waited for; `patient`: a server that is away is waited for.
 
-    def __init__(self, address: Address, *, busy_ms: int, patient: bool = True) -> None:
+    `idle_ms`: how long the server keeps a transaction of which nothing is heard, with the rows that it has locked; and for a
+    third of it (a heartbeat) a server is believed to be there that does not even acknowledge what is sent to it.
+    """
+
+    def __init__(self, address: Address, *, busy_ms: int, patient: bool = True, idle_ms: int = ANSWER_SECONDS * 1_000) -> None:
         self.address = address
         self.place = address.place
         self.clock: Clock = SystemClock()
@@ -78,11 +84,12 @@ class Database:
         self.rows_written = 0
         self.bytes = 0
         self._patient = patient
+        self._silence_ms = max(SILENCE_MS_MIN, idle_ms // 3)
         self._settings = {
             **PLANS,
             "lock_timeout": str(busy_ms),
             # Who vanishes in the midst of a transaction must not keep the rows it has locked.
-            "idle_in_transaction_session_timeout": str(ANSWER_SECONDS * 1_000),
+            "idle_in_transaction_session_timeout": str(idle_ms),
             "default_transaction_isolation": "read committed",
             "application_name": "perdure",
         }
@@ -188,7 +195,9 @@ class Database:
             given |= {"server_settings": self._settings, "max_cached_statement_lifetime": 0}
         if "target_session_attrs" not in self.address.dsn:
             given["target_session_attrs"] = "primary"  # of several hosts, the one that can be written
-        return await asyncpg.connect(self.address.dsn, **given)
+        connection = await asyncpg.connect(self.address.dsn, **given)
+        _limit_silence(connection, self._silence_ms)
+        return connection
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
@@ -268,6 +277,19 @@ class Database:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"Expected the store at {self.place} to be open, but it is closed.", remedy="Open it again.")
+
+
+def _limit_silence(connection: asyncpg.Connection, milliseconds: int) -> None:
+    """Have the kernel, where it can, end a connection over a network whose other end acknowledges nothing for so long."""
+    over = connection._transport.get_extra_info("socket")  # the driver has no other way to it
+    if over is None or over.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    over.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    seconds = max(1, milliseconds // 1_000)
+    for name, limit in (("KEEPIDLE", seconds), ("KEEPINTVL", seconds), ("KEEPCNT", 1), ("USER_TIMEOUT", milliseconds)):
+        option = getattr(socket, f"TCP_{name}", None)
+        if option is not None:
+            over.setsockopt(socket.IPPROTO_TCP, option, limit)
 
 
 def cut(connection: asyncpg.Connection) -> None:

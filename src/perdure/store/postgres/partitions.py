@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import msgspec
 
+from perdure.errors import StoreBusy
 from perdure.store.postgres.connection import Database, Session
 
 TABLES = ("journal", "snapshots", "inbox", "accepted")
 AHEAD = 3  # weeks that are made before they begin
 DAYS = 7
 MILLISECONDS_A_DAY = 86_400_000
+IN_USE_MS = 100  # so long a drop waits for those who use its table; whoever comes after it waits with it
 _MONDAY = 4  # 1970-01-01 was a Thursday: so many days later was the first Monday
 _LINE = 0x50455257  # who makes weeks goes one after another
 
@@ -42,6 +45,11 @@ class Week(msgspec.Struct, frozen=True, order=True):
     def named(cls, suffix: str) -> Week:
         """The week whose partitions end in this."""
         return cls.of(int(datetime.strptime(suffix, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000_000)
+
+    @classmethod
+    def of_execution(cls, execution: bytes) -> Week:
+        """The week that an execution belongs to, by its id."""
+        return cls.of(int.from_bytes(execution[:6], "big") * 1_000)
 
     @property
     def name(self) -> str:
@@ -72,11 +80,40 @@ async def make_weeks(database: Database, now: int) -> list[Week]:
     return missing
 
 
-async def drop_week(database: Database, week: Week) -> None:
-    """Drop all history of the executions that started in a week. Those that must stay are moved out before, by the caller."""
+async def empty_weeks(database: Database, now: int) -> list[Week]:
+    """The weeks that are over and have no execution any more, in order."""
+    over = [week for week in await weeks(database) if week.number < Week.of(now).number]
+    bounds = [week.bounds for week in over]
+    rows = await database.all("empty", [low for low, _ in bounds], [high for _, high in bounds])
+    return [over[row["number"] - 1] for row in rows]
+
+
+async def drop_week(database: Database, week: Week) -> bool:
+    """Drop the history of a week that has no execution any more.
+
+    False where it has one, or where somebody uses a table for too long: then what is left of the week is as it was.
+    """
+    # Each table for itself: to hold one while waiting for the next would be to wait for those who wait for the first. The
+    # journal is last, since a week is there as long as its journal is.
+    try:
+        return all([await _drop(database, week, table) for table in reversed(TABLES)])
+    except StoreBusy as busy:
+        if isinstance(busy.__cause__, asyncpg.LockNotAvailableError):
+            return False
+        raise
+
+
+async def _drop(database: Database, week: Week, table: str) -> bool:
+    low, high = week.bounds
     async with database.transaction() as session:
-        for table in TABLES:
-            await session.connection.execute(f"DROP TABLE IF EXISTS perdure.{table}_{week.name}")
+        run = session.connection.execute
+        await run(f"SET LOCAL lock_timeout = {IN_USE_MS}")
+        await run(f"LOCK TABLE ONLY perdure.{table} IN ACCESS EXCLUSIVE MODE")
+        # Whoever wrote into the week has committed now, and is seen; whoever comes later writes beside it.
+        if not await session.rows("empty", [low], [high]):
+            return False
+        await run(f"DROP TABLE IF EXISTS perdure.{table}_{week.name}")
+    return True
 
 
 async def _make(session: Session, week: Week) -> None:

@@ -142,7 +142,8 @@ class Heartbeat:
         self.loads: dict[str, str] = {}  # what they are doing
         self._lease = lease
         self._process = process
-        self._database = Database(address, busy_ms=busy_ms, patient=False)  # it tries again by itself
+        idle_ms = int(lease.period * BEATS_PER_LEASE * 1_000)
+        self._database = Database(address, busy_ms=busy_ms, patient=False, idle_ms=idle_ms)  # it tries again by itself
         self._clock = self._database.clock
         self._care = care
         self._cared = self._clock.monotonic()

@@ -227,6 +227,24 @@ FROM perdure.executions AS e LEFT JOIN perdure.wakes AS w ON w.execution = e.exe
 WHERE e.tenant = $1 AND e.workflow = $5 AND e.execution < $3 AND ($2::bigint >> e.status) & 1 = 1
 ORDER BY e.execution DESC LIMIT $4;
 
+-- name: unfinished_rows
+-- A tenant's executions that have not ended, newest first; of one workflow where it is named.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM perdure.executions AS e LEFT JOIN perdure.wakes AS w ON w.execution = e.execution
+WHERE e.unfinished AND e.tenant = $1 AND e.execution < $3 AND ($2::bigint >> e.status) & 1 = 1
+    AND ($5::text IS NULL OR e.workflow || '' = $5)
+ORDER BY e.execution DESC LIMIT $4;
+
+-- name: unsuccessful_rows
+-- A tenant's executions that have ended without success, newest first; of one workflow where it is named.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM perdure.executions AS e LEFT JOIN perdure.wakes AS w ON w.execution = e.execution
+WHERE e.unsuccessful AND e.tenant = $1 AND e.execution < $3 AND ($2::bigint >> e.status) & 1 = 1
+    AND ($5::text IS NULL OR e.workflow || '' = $5)
+ORDER BY e.execution DESC LIMIT $4;
+
 -- name: claimable
 -- Whether anything without a home is due or called, which homes are dead, and which workers: what every poll asks. A worker's
 -- lease counts as run out where it has by $2 too, the time until which the asker itself was never cut off.
@@ -322,13 +340,15 @@ ON CONFLICT (execution) DO UPDATE SET due = 0;
 UPDATE perdure.executions SET home = '' WHERE home = ANY($1::text[]) AND home <> '';
 
 -- name: journal
--- The steps of an execution, in order.
+-- The steps of an execution, in order; none of one that was removed, though its rows may still be there.
 SELECT first_seq, count, at, level, body FROM perdure.journal
-WHERE execution = $1 AND first_seq > $2 ORDER BY first_seq LIMIT $3;
+WHERE execution = $1 AND first_seq > $2 AND EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = $1)
+ORDER BY first_seq LIMIT $3;
 
 -- name: snapshot
--- The snapshot of an execution.
-SELECT seq, fold, body FROM perdure.snapshots WHERE execution = $1;
+-- The snapshot of an execution; none of one that was removed.
+SELECT seq, fold, body FROM perdure.snapshots
+WHERE execution = $1 AND EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = $1);
 
 -- name: arrived
 -- Messages for the executions that a worker is the home of, in the order of their arrival.
@@ -337,13 +357,17 @@ FROM perdure.inbox AS i JOIN perdure.executions AS e ON e.execution = i.executio
 WHERE i.position > $2 AND e.home = $1 AND e.home <> '' ORDER BY i.position LIMIT $3;
 
 -- name: inbox
--- Messages for one execution, in the order of their arrival.
+-- Messages for one execution, in the order of their arrival; none for one that was removed.
 SELECT position, execution, source, key, at, body, sender FROM perdure.inbox
-WHERE execution = $1 ORDER BY position LIMIT $2;
+WHERE execution = $1 AND EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = $1)
+ORDER BY position LIMIT $2;
 
 -- name: save_definition
--- Keeps a definition; one that is there already stays as it is.
-INSERT INTO perdure.definitions (tenant, digest, name, created, document, lock, origin) VALUES ($1, $2, $3, $4, $5, $6, $7)
+-- Keeps a definition; one that is there already stays as it is. Who saves one goes one after another ($8), so that numbers grow in
+-- the order of commits: whoever reads on from a number misses none.
+INSERT INTO perdure.definitions (tenant, digest, name, created, document, lock, origin)
+SELECT $1::text, $2::bytea, $3::text, $4::bigint, $5::bytea, $6::bytea, $7::text FROM (SELECT pg_advisory_xact_lock($8)) AS line
+WHERE NOT EXISTS (SELECT 1 FROM perdure.definitions AS d WHERE d.tenant = $1 AND d.digest = $2)
 ON CONFLICT (tenant, digest) DO NOTHING;
 
 -- name: definition
@@ -355,10 +379,23 @@ SELECT digest, tenant, name, created, document, lock, origin FROM perdure.defini
 SELECT digest, tenant, name, created, document, lock, origin FROM perdure.definitions
 WHERE tenant = $1 AND name = $2 ORDER BY created DESC, number DESC;
 
+-- name: definitions_since
+-- The definitions of all tenants in the order in which they were saved.
+SELECT number, digest, tenant, name, created, document, lock, origin FROM perdure.definitions
+WHERE number > $1 ORDER BY number LIMIT $2;
+
 -- name: save_blobs
--- Keeps large values; those that are there already stay as they are.
-INSERT INTO perdure.blobs (tenant, digest, size, body)
-SELECT tenant, digest, size, body FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bytea[]) AS b (tenant, digest, size, body)
+-- Keeps large values; those that are there already are only younger again, unless they are young (600,000,000: ten minutes): so
+-- commits that share a value do not wait for each other. It is made young before it counts as there, or it might go in between.
+WITH younger AS (
+    UPDATE perdure.blobs AS b SET saved = perdure.now_us() FROM unnest($1::text[], $2::bytea[]) AS g (tenant, digest)
+    WHERE b.tenant = g.tenant AND b.digest = g.digest AND b.saved < perdure.now_us() - 600000000
+    RETURNING b.tenant, b.digest
+)
+INSERT INTO perdure.blobs (tenant, digest, size, body, saved)
+SELECT g.tenant, g.digest, g.size, g.body, perdure.now_us()
+FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bytea[]) AS g (tenant, digest, size, body)
+WHERE NOT EXISTS (SELECT 1 FROM younger AS y WHERE y.tenant = g.tenant AND y.digest = g.digest)
 ON CONFLICT (tenant, digest) DO NOTHING;
 
 -- name: blobs
@@ -424,6 +461,134 @@ SELECT pg_notify('perdure', $1);
 -- The partitions of the journal, by name.
 SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'perdure.journal'::regclass ORDER BY c.relname;
+
+-- name: look_for_finished
+-- The next executions in the order of their beginning. The first column: are they final, and since before a time?
+SELECT status >= 6 AND updated < $1 AS had_ended,
+       execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, NULL::bigint AS wake, key
+FROM perdure.executions WHERE execution > $2 AND execution < $3 ORDER BY execution LIMIT $4;
+
+-- name: remove
+-- Removes the rows of those executions that are final, and answers with what their other rows are found by.
+WITH ended AS (
+    SELECT e.execution FROM perdure.executions AS e WHERE e.execution = ANY($1::bytea[]) AND e.status >= 6
+    ORDER BY e.execution FOR UPDATE
+)
+DELETE FROM perdure.executions AS e USING ended WHERE e.execution = ended.execution
+RETURNING e.execution, e.tenant, e.workflow, e.key;
+
+-- name: remove_keys
+-- Removes idempotency keys with the executions that they stand for.
+DELETE FROM perdure.keys AS k USING unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS g (tenant, workflow, key, execution)
+WHERE k.tenant = g.tenant AND k.workflow = g.workflow AND k.key = g.key AND k.execution = g.execution;
+
+-- name: leave_behind
+-- Notes that executions were removed whose other rows are still there, and in how many microseconds these must be cleared away.
+INSERT INTO perdure.leftovers (execution, tenant, due)
+SELECT execution, tenant, perdure.now_us() + wait FROM unnest($1::bytea[], $2::text[], $3::bigint[]) AS l (execution, tenant, wait)
+ON CONFLICT (execution) DO NOTHING;
+
+-- name: leftovers
+-- Executions whose rows must be cleared away, the longest overdue first.
+SELECT execution FROM perdure.leftovers WHERE due <= (SELECT perdure.now_us()) ORDER BY due LIMIT $1;
+
+-- name: clear_journal
+-- Clears away journal rows of removed executions, at most so many.
+DELETE FROM perdure.journal AS j USING (
+    SELECT l.execution, r.first_seq FROM unnest($1::bytea[]) AS l (execution) CROSS JOIN LATERAL (
+        SELECT n.first_seq FROM perdure.journal AS n WHERE n.execution = l.execution ORDER BY n.first_seq LIMIT $2
+    ) AS r LIMIT $2
+) AS g WHERE j.execution = g.execution AND j.first_seq = g.first_seq;
+
+-- name: clear_snapshots
+-- Clears away snapshots of removed executions, at most so many.
+DELETE FROM perdure.snapshots AS s USING (
+    SELECT execution FROM perdure.snapshots WHERE execution = ANY($1::bytea[]) LIMIT $2
+) AS g WHERE s.execution = g.execution;
+
+-- name: clear_inbox
+-- Clears away messages that nobody will take in, at most so many.
+DELETE FROM perdure.inbox AS i USING (
+    SELECT l.execution, r.position FROM unnest($1::bytea[]) AS l (execution) CROSS JOIN LATERAL (
+        SELECT n.position FROM perdure.inbox AS n WHERE n.execution = l.execution ORDER BY n.position LIMIT $2
+    ) AS r LIMIT $2
+) AS g WHERE i.execution = g.execution AND i.position = g.position;
+
+-- name: clear_accepted
+-- Clears away what was kept to know repeats of messages by, at most so many.
+DELETE FROM perdure.accepted AS a USING (
+    SELECT l.execution, r.source, r.key FROM unnest($1::bytea[]) AS l (execution) CROSS JOIN LATERAL (
+        SELECT n.source, n.key FROM perdure.accepted AS n WHERE n.execution = l.execution ORDER BY n.source, n.key LIMIT $2
+    ) AS r LIMIT $2
+) AS g WHERE a.execution = g.execution AND a.source = g.source AND a.key = g.key;
+
+-- name: cleared
+-- Of these executions nothing is left.
+DELETE FROM perdure.leftovers WHERE execution = ANY($1::bytea[]);
+
+-- name: forget_leftovers
+-- What removed executions between two ids have left behind goes with their week: it needs no clearing. At most so many.
+DELETE FROM perdure.leftovers AS l USING (
+    SELECT execution FROM perdure.leftovers WHERE execution >= $1 AND execution < $2 ORDER BY execution LIMIT $3
+) AS g WHERE l.execution = g.execution;
+
+-- name: empty
+-- Which of these ranges of ids, by number, have no execution.
+SELECT r.number FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS r (low, high, number)
+WHERE NOT EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution >= r.low AND e.execution < r.high)
+ORDER BY r.number;
+
+-- name: forget_events
+-- Drops old ones among the first events of the log.
+DELETE FROM perdure.events
+WHERE position = ANY (ARRAY (SELECT position FROM perdure.events ORDER BY position LIMIT $2)) AND at < $1;
+
+-- name: bodies_of_inbox
+-- Messages by execution, in order: what names large values. The last column: was the execution not removed?
+SELECT b.execution, b.position AS number, b.body, r.execution IS NOT NULL AS stays
+FROM (
+    SELECT i.execution, i.position, i.body FROM perdure.inbox AS i
+    WHERE i.execution >= $1 AND (i.execution, i.position) > ($1, $2) ORDER BY i.execution, i.position LIMIT $3
+) AS b LEFT JOIN LATERAL (
+    SELECT e.execution FROM perdure.executions AS e WHERE e.execution = b.execution LIMIT 1
+) AS r ON true ORDER BY b.execution, b.position;
+
+-- name: bodies_of_journal
+-- Steps by execution, in order: what names large values. The last column as above.
+SELECT b.execution, b.first_seq AS number, b.body, r.execution IS NOT NULL AS stays
+FROM (
+    SELECT j.execution, j.first_seq, j.body FROM perdure.journal AS j
+    WHERE j.execution >= $1 AND (j.execution, j.first_seq) > ($1, $2) ORDER BY j.execution, j.first_seq LIMIT $3
+) AS b LEFT JOIN LATERAL (
+    SELECT e.execution FROM perdure.executions AS e WHERE e.execution = b.execution LIMIT 1
+) AS r ON true ORDER BY b.execution, b.first_seq;
+
+-- name: bodies_of_events
+-- Events, in order: what names large values. They are no execution's ($1), and all of them stay.
+SELECT $1::bytea AS execution, position AS number, body, true AS stays
+FROM perdure.events WHERE position > $2 ORDER BY position LIMIT $3;
+
+-- name: old_blobs
+-- Large values that were not saved for so many microseconds, the longest ago first.
+SELECT saved, tenant, digest, size FROM perdure.blobs
+WHERE (saved, tenant, digest) > ($1, $2, $3) AND saved <= (SELECT perdure.now_us() - $4)
+ORDER BY saved, tenant, digest LIMIT $5;
+
+-- name: drop_blobs
+-- Drops those of these large values that were not saved for so many microseconds, and answers with them.
+DELETE FROM perdure.blobs AS b USING unnest($1::text[], $2::bytea[]) AS g (tenant, digest)
+WHERE b.tenant = g.tenant AND b.digest = g.digest AND b.saved <= perdure.now_us() - $3
+RETURNING b.tenant, b.digest, b.size;
+
+-- name: lease
+-- Takes a chore, or goes on with it; while another holder has it this changes nothing, which the count tells.
+INSERT INTO perdure.leases AS l (name, holder, until) VALUES ($1, $2, $4)
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE l.holder = excluded.holder OR l.until <= $3;
+
+-- name: space
+-- Bytes that all tables take up, with their indexes and what lies out of line.
+SELECT sum(pg_total_relation_size(oid))::bigint AS total FROM pg_class
+WHERE relnamespace = 'perdure'::regnamespace AND relkind = 'r';
 
 -- name: damaged_blobs
 -- How many large values are not what their digests say.

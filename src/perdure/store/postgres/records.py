@@ -8,11 +8,12 @@ from typing import Any
 
 from perdure.errors import StoreDamaged
 from perdure.ids import ExecutionId
-from perdure.store.contract import Definition, JournalRow, KeyedStart, Row, Snapshot
+from perdure.store.contract import FIRST_FINAL, Definition, JournalRow, KeyedStart, Row, Snapshot
 from perdure.store.postgres.connection import Database
 
 _AFTER_EVERY_ID = b"\xff" * 17
 _ANY_STATUS = -1  # as a bit mask
+_LINE = 0x50455253  # who saves definitions goes one after another
 
 
 def read_row(row: Any) -> Row:
@@ -40,7 +41,11 @@ async def find_rows(
 ) -> list[Row]:
     mask = _ANY_STATUS if statuses is None else sum(1 << status for status in set(statuses))
     asked = (tenant, mask, before or _AFTER_EVERY_ID, limit)
-    if workflow is None:
+    if statuses is not None and all(status < FIRST_FINAL for status in statuses):
+        rows = await database.all("unfinished_rows", *asked, workflow)
+    elif statuses is not None and all(status > FIRST_FINAL for status in statuses):
+        rows = await database.all("unsuccessful_rows", *asked, workflow)
+    elif workflow is None:
         rows = await database.all("rows", *asked)
     else:
         rows = await database.all("rows_of_workflow", *asked, workflow)
@@ -65,7 +70,7 @@ async def find_snapshot(database: Database, execution: ExecutionId) -> Snapshot 
 
 
 async def save_definition(database: Database, each: Definition) -> None:
-    values = (each.tenant, each.digest, each.name, each.created, each.document, each.lock, each.origin)
+    values = (each.tenant, each.digest, each.name, each.created, each.document, each.lock, each.origin, _LINE)
     await database.alone(lambda session: session.run("save_definition", *values))
     database.bytes += len(each.document) + len(each.lock)
 
@@ -77,6 +82,11 @@ async def find_definition(database: Database, digest: bytes, *, tenant: str) -> 
 
 async def find_definitions(database: Database, name: str, *, tenant: str) -> list[Definition]:
     return [_read_definition(row) for row in await database.all("definitions", tenant, name)]
+
+
+async def find_definitions_since(database: Database, position: int, limit: int) -> list[tuple[int, Definition]]:
+    rows = await database.all("definitions_since", position, limit)
+    return [(row["number"], _read_definition(tuple(row)[1:])) for row in rows]
 
 
 async def read_blobs(database: Database, tenant: str, digests: Sequence[bytes]) -> dict[bytes, bytes]:

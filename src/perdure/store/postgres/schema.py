@@ -10,6 +10,15 @@ MIGRATIONS = migrations.load("perdure.store.postgres")
 VERSION_MIN = 14
 _LINE = 0x50455244  # who migrates goes one after another
 
+# By the rows of the catalogue, and not by `to_regclass`: a connection remembers that a name meant nothing, also after it has
+# waited for somebody who has just given it a meaning.
+_IS_THERE = """
+SELECT EXISTS (
+    SELECT 1 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'perdure' AND c.relname = 'migrations'
+)
+"""
+
 
 async def prepare(database: Database, *, create: bool) -> None:
     """Bring the schema up to date. Raises NotFound (no store there, and `create` is False), StoreTooNew, StoreError."""
@@ -68,7 +77,7 @@ async def _check_server(database: Database) -> None:
 
 async def _applied(session: Session) -> dict[int, str] | None:
     """The migrations of a store by number, with their checksums; None where there is no store."""
-    if await session.connection.fetchval("SELECT to_regclass('perdure.migrations')") is None:
+    if not await session.connection.fetchval(_IS_THERE):
         return None
     rows = await session.connection.fetch("SELECT number, checksum FROM perdure.migrations")
     return {row["number"]: row["checksum"] for row in rows}

@@ -16,6 +16,7 @@ from perdure.store.contract import (
     Arrived,
     Batch,
     Blob,
+    BlobName,
     Committed,
     Definition,
     Event,
@@ -26,10 +27,11 @@ from perdure.store.contract import (
     Message,
     Row,
     Snapshot,
+    Space,
     Usage,
     Worker,
 )
-from perdure.store.postgres import events, inbox, locks, records
+from perdure.store.postgres import events, inbox, locks, records, retention
 from perdure.store.postgres.address import read_address
 from perdure.store.postgres.bell import Bell
 from perdure.store.postgres.check import findings
@@ -57,7 +59,8 @@ async def open_store(
     StoreBusy (cannot be reached), StoreError (a server that may forget what it has confirmed).
     """
     address = read_address(url)
-    database = Database(address, busy_ms=busy_timeout_ms)
+    # Who is paused or cut off in the midst of a transaction keeps its rows no longer than its executions.
+    database = Database(address, busy_ms=busy_timeout_ms, idle_ms=lease // 1_000)
     presence = Presence(address, lease=lease, busy_ms=busy_timeout_ms, care=_make_weeks)
     try:
         await database.try_to_connect()
@@ -88,6 +91,7 @@ class PostgresStore:
         self._presence = presence
         self._claims = Claims(database, presence)
         self._bell = Bell(database, presence.process.hex())
+        self._reclaiming = retention.Reclaiming(database)
 
     @property
     def place(self) -> str:
@@ -167,6 +171,9 @@ class PostgresStore:
     async def definitions(self, name: str, *, tenant: str = TENANT) -> list[Definition]:
         return await records.find_definitions(self._database, name, tenant=tenant)
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        return await records.find_definitions_since(self._database, position, limit)
+
     # -- blobs ------------------------------------------------------------------------------------------------------------
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         if blobs:
@@ -242,6 +249,36 @@ class PostgresStore:
 
     async def wait_changed(self, seconds: float) -> bool:
         return await self._bell.wait(seconds)
+
+    # -- retention --------------------------------------------------------------------------------------------------------
+    async def finished(
+        self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
+    ) -> tuple[list[Row], ExecutionId | None]:
+        return await retention.look_for_finished(self._database, before, after=after, limit=limit)
+
+    async def remove(self, executions: Sequence[ExecutionId]) -> list[ExecutionId]:
+        return await retention.remove(self._database, executions)
+
+    async def reclaim(self, limit: int) -> int:
+        return await self._reclaiming.reclaim(limit)
+
+    async def forget_events(self, before: int, *, limit: int) -> int:
+        return await retention.forget_events(self._database, before, limit)
+
+    async def bodies(self, *, after: str = "", limit: int = 1_000) -> tuple[list[tuple[ExecutionId | None, bytes]], str]:
+        return await retention.bodies(self._database, after, limit)
+
+    async def old_blobs(self, *, unsaved: int, after: str = "", limit: int = 1_000) -> tuple[list[BlobName], str]:
+        return await retention.old_blobs(self._database, unsaved, after, limit)
+
+    async def drop_blobs(self, blobs: Sequence[BlobName], *, unsaved: int) -> list[BlobName]:
+        return await retention.drop_blobs(self._database, blobs, unsaved)
+
+    async def lease(self, name: str, holder: str, *, now: int, until: int) -> bool:
+        return await retention.lease(self._database, name, holder, now, until)
+
+    async def space(self) -> Space:
+        return await retention.space(self._database)
 
     # -- care -------------------------------------------------------------------------------------------------------------
     def usage(self) -> Usage:

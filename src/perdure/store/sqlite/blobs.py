@@ -6,7 +6,8 @@ import fcntl
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from perdure.errors import StoreDamaged
@@ -23,9 +24,26 @@ class BlobFiles:
         self._parts = folder / "part"
 
     def write(self, blobs: Iterable[Blob]) -> None:
-        """Make these durable, the folders' entries too. Those that are there already stay. Raises OSError."""
-        for blob in blobs:
-            self._write(blob)
+        """Make these durable, the folders' entries too. Those that are there already are only young again. Raises OSError."""
+        self._make_folders(self._parts)
+        with self._gate(fcntl.LOCK_SH):
+            for blob in blobs:
+                self._write(blob)
+
+    def unlink(self, loose: Iterable[tuple[bytes, int]]) -> list[bytes]:
+        """Remove files that nobody has written since a moment each, microseconds UTC; those that are gone now."""
+        gone = []
+        with self._gate(fcntl.LOCK_EX):  # who finds a file and counts on it has made it young before, or finds none
+            for digest, moment in loose:
+                path = self._path(digest)
+                try:
+                    young = path.stat().st_mtime_ns // 1_000 > moment
+                except FileNotFoundError:
+                    young = False
+                if not young:
+                    path.unlink(missing_ok=True)
+                    gone.append(digest)
+        return gone
 
     def read(self, wanted: Sequence[tuple[bytes, int]]) -> dict[bytes, bytes]:
         """The bodies of these (digest, size). Raises StoreDamaged when a file is gone, or is not what was written."""
@@ -80,9 +98,20 @@ class BlobFiles:
         name = digest.hex()
         return self._folder / name[:2] / name
 
+    @contextmanager
+    def _gate(self, kind: int) -> Iterator[None]:
+        """Those who write pass together, whoever unlinks passes alone."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _write(self, blob: Blob) -> None:
         path = self._path(blob.digest)
         if _holds(path, len(blob.body)):
+            os.utime(path)
             _flush_folder(path.parent)  # whoever renamed it may not have come to this
             return
         self._make_folders(path.parent)

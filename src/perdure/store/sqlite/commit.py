@@ -18,6 +18,9 @@ from perdure.store.sqlite.locks import unlock
 BLOB_ROW_BYTES_MAX = 256 << 10  # larger bodies are files: a page cache and a log are no place for them
 
 
+_STATUS = 7  # where the status stands in the first row of an execution
+
+
 class _Displaced(Exception):
     """Fewer rows were written than meant: an epoch moved on, or a key or an id is taken."""
 
@@ -95,7 +98,7 @@ def _write_rows(database: Database, batch: Batch, told: Sequence[Event]) -> list
         unsubscribe(database, batch.unsubscriptions)
     if batch.subscriptions:
         subscribe(database, batch.subscriptions)
-    ended = [turn.execution for turn in batch.turns if turn.status >= FIRST_FINAL]
+    ended = [turn for turn in batch.turns if turn.status >= FIRST_FINAL]
     if ended:
         _end(database, ended)
     fresh = _emit(database, batch.events) if batch.events else []
@@ -118,6 +121,7 @@ def _start(database: Database, starts: list[Start], turns: list[Turn]) -> dict[E
     rows = [_first_row(start, first_turns.get(start.execution)) for start in starts]
     if database.many(SQL["start"], rows) != len(rows):
         raise _Displaced
+    database.many(SQL["begin"], [(row[0], row[1]) for row in rows if row[_STATUS] < FIRST_FINAL])
     for start in starts:
         database.remember_tenant(start.execution, start.tenant)
     return {start.execution: first_turns[start.execution] for start in starts if start.execution in first_turns}
@@ -173,9 +177,14 @@ def _save_snapshots(database: Database, batch: Batch) -> None:
     database.bytes += sum(len(each.body) for each in batch.snapshots)
 
 
-def _end(database: Database, ended: list[ExecutionId]) -> None:
-    """An execution that has ended waits for no event and holds no lock."""
-    executions = apsw.carray(tuple(ended))
+def _end(database: Database, ended: list[Turn]) -> None:
+    """An execution that has ended is no longer among the unfinished, waits for no event and holds no lock."""
+    executions = apsw.carray(tuple(turn.execution for turn in ended))
+    without_success = [turn.execution for turn in ended if turn.status > FIRST_FINAL]
+    if without_success:
+        tenants = database.find_tenants(without_success)
+        database.many(SQL["end_without_success"], list(tenants.items()))
+    database.all(SQL["end"], (executions,))
     database.all(SQL["end_subscriptions"], (executions,))
     database.all(SQL["end_locks"], (executions,))
 

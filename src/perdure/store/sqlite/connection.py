@@ -224,6 +224,7 @@ class Database:
             if mode == "wal":
                 return
             run("PRAGMA page_size = 4096")
+            run("PRAGMA auto_vacuum = INCREMENTAL")  # only before there is a table: decision 0033
             try:
                 mode = run("PRAGMA journal_mode = WAL").fetchall()[0][0]
             except apsw.BusyError:

@@ -10,6 +10,18 @@ INSERT INTO keys (tenant, workflow, key, execution, fingerprint) VALUES (?, ?, ?
 INSERT INTO executions (execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (execution) DO NOTHING;
 
+-- name: begin
+-- An execution is among those that have not ended.
+INSERT INTO unfinished (execution, tenant) VALUES (?, ?);
+
+-- name: end
+-- Executions (one array of ids) have ended.
+DELETE FROM unfinished WHERE execution IN carray(?);
+
+-- name: end_without_success
+-- An execution is among those that have ended without success.
+INSERT INTO unsuccessful (execution, tenant) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
 -- name: fence
 -- Moves an execution on, if this home still is its home and nothing was written since: else nothing changes, which the count
 -- tells.
@@ -158,6 +170,24 @@ FROM executions AS e LEFT JOIN wakes AS w USING (execution)
 WHERE e.execution < :before AND +e.tenant = :tenant AND (:statuses >> e.status) & 1
 ORDER BY e.execution DESC LIMIT :limit;
 
+-- name: unfinished_rows
+-- A tenant's executions that have not ended, newest first; of one workflow where it is named.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM unfinished AS u CROSS JOIN executions AS e USING (execution) LEFT JOIN wakes AS w USING (execution)
+WHERE u.execution < :before AND u.tenant = :tenant AND (:workflow IS NULL OR e.workflow = :workflow)
+  AND (:statuses >> e.status) & 1
+ORDER BY u.execution DESC LIMIT :limit;
+
+-- name: unsuccessful_rows
+-- A tenant's executions that have ended without success, newest first; of one workflow where it is named.
+SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
+       w.wake, e.key
+FROM unsuccessful AS u CROSS JOIN executions AS e USING (execution) LEFT JOIN wakes AS w USING (execution)
+WHERE u.execution < :before AND u.tenant = :tenant AND (:workflow IS NULL OR e.workflow = :workflow)
+  AND (:statuses >> e.status) & 1
+ORDER BY u.execution DESC LIMIT :limit;
+
 -- name: rows_of_workflow
 -- A workflow's executions, newest first.
 SELECT e.execution, e.tenant, e.workflow, e.digest, e.created, e.updated, e.priority, e.status, e.home, e.epoch, e.seq, e.level,
@@ -216,8 +246,10 @@ ON CONFLICT (execution) DO UPDATE SET due = 0;
 UPDATE executions SET home = '' WHERE home = ? AND home <> '';
 
 -- name: journal
--- The steps of an execution, in order.
-SELECT execution, first_seq, count, at, level, body FROM journal WHERE execution = ? AND first_seq > ? ORDER BY first_seq LIMIT ?;
+-- The steps of an execution, in order; none of one that was removed, though its rows may still be there.
+SELECT execution, first_seq, count, at, level, body FROM journal
+WHERE execution = :execution AND first_seq > :after AND EXISTS (SELECT 1 FROM executions WHERE execution = :execution)
+ORDER BY first_seq LIMIT :limit;
 
 -- name: snapshot
 -- The snapshot of an execution.
@@ -246,9 +278,15 @@ SELECT digest, tenant, name, created, document, lock, origin FROM definitions WH
 SELECT digest, tenant, name, created, document, lock, origin FROM definitions
 WHERE tenant = ? AND name = ? ORDER BY created DESC, number DESC;
 
+-- name: definitions_since
+-- The definitions of all tenants in the order in which they were saved.
+SELECT number, digest, tenant, name, created, document, lock, origin FROM definitions WHERE number > ? ORDER BY number LIMIT ?;
+
 -- name: save_blob
--- Keeps a large value; one that is there already stays as it is.
-INSERT INTO blobs (tenant, digest, size, body) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, digest) DO NOTHING;
+-- Keeps a large value; one that is there already is only younger again, unless it is young (600,000,000: ten minutes).
+INSERT INTO blobs (tenant, digest, size, body, saved)
+VALUES (?, ?, ?, ?, CAST(unixepoch('subsec') * 1000000 AS INTEGER))
+ON CONFLICT (tenant, digest) DO UPDATE SET saved = excluded.saved WHERE saved < excluded.saved - 600000000;
 
 -- name: blobs
 -- Large values by their digests, which come as one array.
@@ -303,6 +341,107 @@ SELECT worker, host, pid, started, level, heard, load FROM workers ORDER BY work
 -- name: is_home
 -- Whether a worker is the home of any execution that may go on.
 SELECT EXISTS (SELECT 1 FROM executions WHERE home = :home AND home <> '' AND status < 6);
+
+-- name: look_for_finished
+-- The next executions in the order of their beginning. The first column: are they final, and since before a time?
+SELECT status >= 6 AND updated < :before,
+       execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, NULL, key
+FROM executions WHERE execution > :after AND execution < :bound ORDER BY execution LIMIT :limit;
+
+-- name: remove
+-- Removes the rows of those executions (one array of ids) that are final, and answers with what their other rows are found by.
+DELETE FROM executions WHERE execution IN carray(?) AND status >= 6 RETURNING execution, tenant, workflow, key;
+
+-- name: remove_key
+-- Removes an idempotency key with the execution that it stands for.
+DELETE FROM keys WHERE tenant = ? AND workflow = ? AND key = ? AND execution = ?;
+
+-- name: remove_snapshots
+-- Removes the snapshots of executions (one array of ids).
+DELETE FROM snapshots WHERE execution IN carray(?);
+
+-- name: remove_wakes
+-- Removes the wake times of executions (one array of ids).
+DELETE FROM wakes WHERE execution IN carray(?);
+
+-- name: remove_unsuccessful
+-- Executions (one array of ids) are no longer among those that have ended without success.
+DELETE FROM unsuccessful WHERE execution IN carray(?);
+
+-- name: leave_behind
+-- Notes that an execution was removed whose other rows are still there.
+INSERT INTO leftovers (execution, tenant) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: leftovers
+-- Executions that have left rows behind.
+SELECT execution FROM leftovers WHERE execution > x'' ORDER BY execution LIMIT ?;
+
+-- name: clear_journal
+-- Clears away journal rows of executions (one array of ids), at most so many.
+DELETE FROM journal WHERE position IN (SELECT position FROM journal WHERE execution IN carray(?) LIMIT ?);
+
+-- name: clear_inbox
+-- Clears away messages that nobody will take in, at most so many.
+DELETE FROM inbox WHERE position IN (SELECT position FROM inbox WHERE execution IN carray(?) LIMIT ?);
+
+-- name: clear_accepted
+-- Clears away what was kept to know repeats of messages by, at most so many.
+DELETE FROM accepted
+WHERE (execution, source, key) IN (SELECT execution, source, key FROM accepted WHERE execution IN carray(?) LIMIT ?);
+
+-- name: cleared
+-- Of these executions (one array of ids) nothing is left.
+DELETE FROM leftovers WHERE execution IN carray(?);
+
+-- name: forget_events
+-- Drops old ones among the first events of the log.
+DELETE FROM events WHERE position IN (SELECT position FROM events WHERE position > 0 ORDER BY position LIMIT :limit) AND at < :before;
+
+-- name: bodies_of_inbox
+-- Messages, in order: what names large values.
+SELECT position, execution, body FROM inbox WHERE position > ? ORDER BY position LIMIT ?;
+
+-- name: bodies_of_journal
+-- Steps of all executions, in the order of their writing: what names large values.
+SELECT position, execution, body FROM journal WHERE position > ? ORDER BY position LIMIT ?;
+
+-- name: bodies_of_events
+-- Events, in order: what names large values.
+SELECT position, NULL, body FROM events WHERE position > ? ORDER BY position LIMIT ?;
+
+-- name: old_blobs
+-- Large values that were not saved for so many microseconds, the longest ago first.
+SELECT saved, number, tenant, digest, size FROM blobs
+WHERE (saved, number) > (:saved, :number) AND saved <= CAST(unixepoch('subsec') * 1000000 AS INTEGER) - :unsaved
+ORDER BY saved, number LIMIT :limit;
+
+-- name: drop_blob
+-- Drops a large value that was not saved for so many microseconds, and answers with it and whether it is a file.
+DELETE FROM blobs WHERE tenant = ? AND digest = ? AND saved <= CAST(unixepoch('subsec') * 1000000 AS INTEGER) - ?
+RETURNING tenant, digest, size, body IS NULL;
+
+-- name: loosen
+-- Notes that a file of a large value has lost a row that named it.
+INSERT INTO loose_files (digest, unsaved) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET unsaved = excluded.unsaved;
+
+-- name: loose_files
+-- Files that have lost their rows: the moment before which they must have been written to go.
+SELECT digest, CAST(unixepoch('subsec') * 1000000 AS INTEGER) - unsaved FROM loose_files AS l
+WHERE digest > x'' AND NOT EXISTS (SELECT 1 FROM blobs AS b WHERE b.digest = l.digest AND b.body IS NULL) LIMIT ?;
+
+-- name: forget_file
+-- A file is gone.
+DELETE FROM loose_files WHERE digest = ?;
+
+-- name: forget_named_files
+-- Files that have a row again are no loose ones.
+DELETE FROM loose_files
+WHERE digest > x'' AND EXISTS (SELECT 1 FROM blobs AS b WHERE b.digest = loose_files.digest AND b.body IS NULL);
+
+-- name: lease
+-- Takes a chore, or goes on with it; while another holder has it this changes nothing, which the count tells.
+INSERT INTO leases (name, holder, until) VALUES (:name, :holder, :until)
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE holder = excluded.holder OR until <= :now;
 
 -- name: version
 -- A number that another connection's commit changes, and our own does not.

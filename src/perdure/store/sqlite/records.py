@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure.ids import ExecutionId
-from perdure.store.contract import Definition, JournalRow, KeyedStart, Row, Snapshot
+from perdure.store.contract import FIRST_FINAL, Definition, JournalRow, KeyedStart, Row, Snapshot
 from perdure.store.sqlite.connection import SQL, Database
 
 _AFTER_EVERY_ID = b"\xff" * 17
@@ -37,11 +37,16 @@ def find_rows(
     limit: int,
 ) -> list[Row]:
     mask = _ANY_STATUS if statuses is None else sum(1 << status for status in set(statuses))
-    asked = {"tenant": tenant, "statuses": mask, "before": before or _AFTER_EVERY_ID, "limit": limit}
-    if workflow is None:
+    asked: dict[str, Any] = {"tenant": tenant, "statuses": mask, "before": before or _AFTER_EVERY_ID, "limit": limit}
+    asked["workflow"] = workflow
+    if statuses is not None and all(status < FIRST_FINAL for status in statuses):
+        rows = database.all(SQL["unfinished_rows"], asked)
+    elif statuses is not None and all(status > FIRST_FINAL for status in statuses):
+        rows = database.all(SQL["unsuccessful_rows"], asked)
+    elif workflow is None:
         rows = database.all(SQL["rows"], asked)
     else:
-        rows = database.all(SQL["rows_of_workflow"], {**asked, "workflow": workflow})
+        rows = database.all(SQL["rows_of_workflow"], asked)
     return [read_row(row) for row in rows]
 
 
@@ -53,7 +58,9 @@ def find_keyed(database: Database, tenant: str, workflow: str, key: str) -> Keye
 def read_journal(database: Database, execution: ExecutionId, *, after: int, limit: int) -> list[JournalRow]:
     return [
         JournalRow(execution=execution, first_seq=first_seq, count=count, at=at, level=level, body=body)
-        for execution, first_seq, count, at, level, body in database.all(SQL["journal"], (execution, after, limit))
+        for execution, first_seq, count, at, level, body in database.all(
+            SQL["journal"], {"execution": execution, "after": after, "limit": limit}
+        )
     ]
 
 
@@ -76,6 +83,10 @@ def find_definition(database: Database, digest: bytes, *, tenant: str) -> Defini
 
 def find_definitions(database: Database, name: str, *, tenant: str) -> list[Definition]:
     return [_read_definition(row) for row in database.all(SQL["definitions"], (tenant, name))]
+
+
+def find_definitions_since(database: Database, position: int, limit: int) -> list[tuple[int, Definition]]:
+    return [(row[0], _read_definition(row[1:])) for row in database.all(SQL["definitions_since"], (position, limit))]
 
 
 def _read_definition(row: tuple[Any, ...]) -> Definition:

@@ -19,6 +19,7 @@ from perdure.store.contract import (
     Arrived,
     Batch,
     Blob,
+    BlobName,
     Committed,
     Definition,
     Event,
@@ -29,10 +30,11 @@ from perdure.store.contract import (
     Message,
     Row,
     Snapshot,
+    Space,
     Usage,
     Worker,
 )
-from perdure.store.sqlite import claims, inbox, locks, records
+from perdure.store.sqlite import claims, inbox, locks, records, retention
 from perdure.store.sqlite.access import Access, Threaded
 from perdure.store.sqlite.blobs import BlobFiles
 from perdure.store.sqlite.commit import commit, is_file, save_blobs_alone
@@ -177,6 +179,10 @@ class SqliteStore:
         async with self._access:
             return records.find_definitions(self._database, name, tenant=tenant)
 
+    async def definitions_since(self, position: int, *, limit: int = 100) -> list[tuple[int, Definition]]:
+        async with self._access:
+            return records.find_definitions_since(self._database, position, limit)
+
     # -- blobs ------------------------------------------------------------------------------------------------------------
     async def save_blobs(self, blobs: Sequence[Blob]) -> None:
         await self._write_files(blobs)
@@ -275,6 +281,44 @@ class SqliteStore:
         async with self._access:
             return self._sent or self._data_version() != self._version
 
+    # -- retention --------------------------------------------------------------------------------------------------------
+    async def finished(
+        self, before: int, *, after: ExecutionId | None = None, limit: int = 1_000
+    ) -> tuple[list[Row], ExecutionId | None]:
+        async with self._access:
+            return retention.look_for_finished(self._database, before, after=after, limit=limit)
+
+    async def remove(self, executions: Sequence[ExecutionId]) -> list[ExecutionId]:
+        return await self._access.run(retention.remove, executions)
+
+    async def reclaim(self, limit: int) -> int:
+        return (
+            await self._access.run(retention.clear, limit)
+            or await self._unlink_loose_files()
+            or await self._access.run(retention.give_back, limit)
+        )
+
+    async def forget_events(self, before: int, *, limit: int) -> int:
+        return await self._access.run(retention.forget_events, before, limit)
+
+    async def bodies(self, *, after: str = "", limit: int = 1_000) -> tuple[list[tuple[ExecutionId | None, bytes]], str]:
+        async with self._access:
+            return retention.bodies(self._database, after, limit)
+
+    async def old_blobs(self, *, unsaved: int, after: str = "", limit: int = 1_000) -> tuple[list[BlobName], str]:
+        async with self._access:
+            return retention.old_blobs(self._database, unsaved, after, limit)
+
+    async def drop_blobs(self, blobs: Sequence[BlobName], *, unsaved: int) -> list[BlobName]:
+        return await self._access.run(retention.drop_blobs, blobs, unsaved)
+
+    async def lease(self, name: str, holder: str, *, now: int, until: int) -> bool:
+        return await self._access.run(retention.lease, name, holder, now, until)
+
+    async def space(self) -> Space:
+        async with self._access:
+            return retention.space(self._database)
+
     # -- care -------------------------------------------------------------------------------------------------------------
     def usage(self) -> Usage:
         counted = self._database
@@ -315,6 +359,19 @@ class SqliteStore:
         if large and self._files is not None:
             with self._database.errors:
                 await asyncio.to_thread(self._files.write, large)
+
+    async def _unlink_loose_files(self) -> int:
+        """Unlink some of the files that have lost their rows; how many went."""
+        if self._files is None:
+            return 0
+        async with self._access:
+            loose = retention.loose_files(self._database)
+        if not loose:
+            return 0
+        with self._database.errors:
+            gone = await asyncio.to_thread(self._files.unlink, loose)
+        await self._access.run(retention.forget_files, gone)
+        return len(gone)
 
     def _data_version(self) -> int:
         with self._database.errors:

@@ -15,10 +15,11 @@ from perdure.testing.stores.locks import Locks
 from perdure.testing.stores.place import Place, SharedPlace
 from perdure.testing.stores.records import Records
 from perdure.testing.stores.refusals import Refusals
+from perdure.testing.stores.retention import Retention
 from perdure.testing.stores.sharing import Sharing
 
 
-class StoreSuite(Commits, Refusals, Claims, Inboxes, Events, Locks, Records):
+class StoreSuite(Commits, Refusals, Claims, Inboxes, Events, Locks, Records, Retention):
     """Every promise of `perdure.store.contract` that one process can see."""
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from perdure.errors import StoreError
-from perdure.store.contract import Batch, Committed
+from perdure.store.contract import FIRST_FINAL, Batch, Committed
 from perdure.testing.stores.place import Place, awaited, raised
 from perdure.testing.stores.samples import (
+    CANCELLED,
+    FAILED,
     NOW,
     RUNNING,
     SUCCEEDED,
@@ -78,6 +80,39 @@ class Records:
         assert await store.rows(workflow="returns", tenant="acme") == []
         assert await store.rows(workflow="returns", before=returned) == []
 
+    @awaited
+    async def test_what_has_not_ended_is_found_among_all_that_has(self, place: Place) -> None:
+        """From its start to its end, in the commit of its end no more; one that ends in its first turn never; in pages."""
+        store = await place.open()
+        open_ones = await began(store, 4)
+        at_once = an_id()
+        ended = a_turn(at_once, epoch=0, status=SUCCEEDED, release=True)
+        await store.commit(Batch(starts=[a_start(at_once, home=""), a_start(queued := an_id(), home="")], turns=[ended]))
+        await store.commit(Batch(turns=[a_turn(open_ones[1], first_seq=3, status=SUCCEEDED)]))
+        expected = [queued, open_ones[3], open_ones[2], open_ones[0]]
+        statuses = range(FIRST_FINAL)
+        assert [row.execution for row in await store.rows(statuses=statuses)] == expected
+        assert [row.execution for row in await store.rows(statuses=statuses, limit=2)] == expected[:2]
+        assert [row.execution for row in await store.rows(statuses=statuses, before=expected[1])] == expected[2:]
+        assert [row.execution for row in await store.rows(statuses=[RUNNING])] == expected[1:]
+        assert await store.rows(statuses=statuses, tenant="acme") == []
+
+    @awaited
+    async def test_what_ended_without_success_is_found_among_all_that_has(self, place: Place) -> None:
+        """By status and workflow, until it is removed; a commit that is refused or fenced adds nothing."""
+        store = await place.open()
+        failed, cancelled, going, good = await began(store, 4)
+        (other,) = await began(store, workflow="returns")
+        ends = [(failed, FAILED), (cancelled, CANCELLED), (other, FAILED), (good, SUCCEEDED)]
+        await store.commit(Batch(turns=[a_turn(execution, first_seq=3, status=status) for execution, status in ends]))
+        await store.commit(Batch(turns=[a_turn(going, first_seq=3, epoch=7, status=FAILED)]))
+        assert [row.execution for row in await store.rows(statuses=[FAILED])] == [other, failed]
+        assert [row.execution for row in await store.rows(statuses=[FAILED, CANCELLED])] == [other, cancelled, failed]
+        assert [row.execution for row in await store.rows(statuses=[FAILED, RUNNING])] == [other, going, failed]
+        assert [row.execution for row in await store.rows(statuses=[FAILED], workflow="returns")] == [other]
+        await store.remove([failed])
+        assert [row.execution for row in await store.rows(statuses=[FAILED])] == [other]
+
     # -- journal and snapshots ----------------------------------------------------------------------------------------
     @awaited
     async def test_a_journal_pages_in_order(self, place: Place) -> None:
@@ -135,6 +170,17 @@ class Records:
         for each in (old, new, between, after, a_definition("returns", b"5")):
             await store.save_definition(each)
         assert await store.definitions("orders") == [new, after, between, old]
+
+    @awaited
+    async def test_all_definitions_are_read_in_the_order_of_saving(self, place: Place) -> None:
+        """Of all names and tenants, in pages, each with the position to go on from."""
+        store = await place.open()
+        saved = [a_definition("a", b"1"), a_definition("b", b"2", tenant="acme"), a_definition("a", b"3")]
+        for definition in saved:
+            await store.save_definition(definition)
+        page = await store.definitions_since(0, limit=2)
+        assert [definition for _, definition in page] == saved[:2]
+        assert [definition for _, definition in await store.definitions_since(page[-1][0])] == saved[2:]
 
     @awaited
     async def test_definitions_of_tenants_are_apart(self, place: Place) -> None:

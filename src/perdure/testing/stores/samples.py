@@ -30,6 +30,8 @@ OTHER = "worker-2"
 RUNNING = STATUS_NUMBER["running"]
 WAITING = STATUS_NUMBER["waiting"]
 SUCCEEDED = STATUS_NUMBER["succeeded"]
+FAILED = STATUS_NUMBER["failed"]
+CANCELLED = STATUS_NUMBER["cancelled"]
 
 _ids = ExecutionIds(entropy=bytes)
 
