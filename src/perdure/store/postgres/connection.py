@@ -195,7 +195,7 @@ class Database:
             given |= {"server_settings": self._settings, "max_cached_statement_lifetime": 0}
         if "target_session_attrs" not in self.address.dsn:
             given["target_session_attrs"] = "primary"  # of several hosts, the one that can be written
-        connection = await asyncpg.connect(self.address.dsn, **given)
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self.address.dsn, **given)
         _limit_silence(connection, self._silence_ms)
         return connection
 
@@ -279,7 +279,7 @@ class Database:
             raise StoreError(f"Expected the store at {self.place} to be open, but it is closed.", remedy="Open it again.")
 
 
-def _limit_silence(connection: asyncpg.Connection, milliseconds: int) -> None:
+def _limit_silence(connection: Any, milliseconds: int) -> None:
     """Have the kernel, where it can, end a connection over a network whose other end acknowledges nothing for so long."""
     over = connection._transport.get_extra_info("socket")  # the driver has no other way to it
     if over is None or over.family not in (socket.AF_INET, socket.AF_INET6):
