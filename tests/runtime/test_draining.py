@@ -102,7 +102,10 @@ def test_the_first_claim_is_small_and_those_after_it_grow_while_there_is_more() 
         pace.took(sizes[-1])
         assert pace.more
     assert sizes == [50, 100, 200, 400, 500, 500]
-    assert (pace.next(7), pace.next(0), pace.next(-3)) == (7, 0, 0)
+    assert (pace.next(0), pace.next(-3), pace.more) == (0, 0, True)
+    assert pace.next(7) == 7
+    pace.took(7)
+    assert pace.more
     assert pace.next(10_000) == MOST
     pace.took(3)
     assert not pace.more

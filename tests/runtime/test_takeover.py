@@ -11,7 +11,8 @@ from perdure.engine import events
 from perdure.errors import PerdureError
 from perdure.expressions.times import format_time
 from perdure.ids import ExecutionId
-from perdure.runtime.home import CLAIM_MAX, Home
+from perdure.runtime.claiming import MOST
+from perdure.runtime.home import Home
 from perdure.runtime.hot import Hot, Outcome
 from perdure.store.contract import Store
 from perdure.testing.world import ACT, Process, World, act, pass_time, workflow_of
@@ -132,7 +133,7 @@ def test_what_only_waits_leaves_memory_and_is_a_row_with_a_wake_time() -> None:
 def test_all_that_is_due_at_once_is_taken_at_once() -> None:
     """More than one look takes: whoever is through makes room for the next ones, without waiting for the next look."""
     world = World(inbox_poll="5s")
-    count = 2 * CLAIM_MAX + 10
+    count = 2 * MOST + 10
     moment = world.clock.now() + 600 * 1_000_000
 
     async def sleep(process: Process) -> None:

@@ -7,6 +7,7 @@ only once every living worker reads that level; so a deploy may be rolled back a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from perdure.engine.codec import LEVEL
@@ -20,8 +21,8 @@ INTRODUCED: dict[type[Any], int] = {}
 assert all(OLDEST < level <= LEVEL for level in INTRODUCED.values()), "a fact is above the level that this release reads"
 
 
-def level_of(records: Iterable[Any]) -> int:
+def level_of(*records: Iterable[Any]) -> int:
     """The lowest level that reads a row of these inputs and facts."""
     if not INTRODUCED:
         return OLDEST
-    return max((INTRODUCED.get(type(record), OLDEST) for record in records), default=OLDEST)
+    return max((INTRODUCED.get(type(record), OLDEST) for record in chain(*records)), default=OLDEST)

@@ -10,18 +10,22 @@ MOST = 500
 
 
 class Pace:
-    """The size of the next claim. It doubles while claims come back full, and begins anew when one does not."""
+    """The size of the next claim. It doubles while claims come back full, and begins anew when one does not.
+
+    Where there is no room for more, what is known of more stays known until there is.
+    """
 
     def __init__(self) -> None:
         self.more = False  # is there more to be had, as far as is known? Then the next claim comes soon
         self._size = FIRST
+        self._asked = 0
 
     def next(self, room: int) -> int:
         """How many to claim with room for so many; 0: none."""
-        self.more = False
-        return max(0, min(self._size, room))
+        self._asked = max(0, min(self._size, room))
+        return self._asked
 
     def took(self, count: int) -> None:
-        """A claim has brought so many."""
-        self.more = count >= self._size
+        """That claim has brought so many."""
+        self.more = count >= self._asked
         self._size = min(MOST, 2 * self._size) if self.more else FIRST

@@ -11,7 +11,7 @@ from perdure.engine.codec import encode_row
 from perdure.engine.commands import Evaluate, Run
 from perdure.engine.events import AnyInput
 from perdure.engine.inputs import in_order
-from perdure.engine.levels import level_of
+from perdure.engine.levels import INTRODUCED, OLDEST, level_of
 from perdure.engine.machine import Stepped, step
 from perdure.ids import ExecutionId
 from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, foremost, status_number
@@ -31,7 +31,8 @@ class Gathering:
     """One turn. Its `batch` is committed as a whole; until then what was `stepped` is known to nobody."""
 
     def __init__(
-        self, *, clock: Clock, settings: Settings, adopts: bool, writes: int, drains: Callable[[ExecutionId], bool],
+        self, *, clock: Clock, settings: Settings, adopts: bool, writes: int,
+        drains: Callable[[ExecutionId], bool] | None,
         keep: Callable[[Hot, dict[bytes, bytes]], None],
     ) -> None:  # fmt: skip
         self.batch = Batch()
@@ -42,7 +43,7 @@ class Gathering:
         self._settings = settings
         self._adopts = adopts
         self._writes = writes  # the newest level that every worker reads
-        self._drains = drains  # is an execution to be let go as it is, so that others go on at once?
+        self._drains = drains  # of a worker that stops: is an execution to be let go as it is, for others to go on with?
         self._keep = keep  # large values that are named from now on
 
     def is_full(self) -> bool:
@@ -66,14 +67,14 @@ class Gathering:
             hot.inputs[:0] = taking[taken:]
         consumed = tuple([position for _, position in taking[:taken] if position])
         hot.carried = ()
-        level = level_of((*done.taken, *done.facts))
+        level = level_of(done.taken, done.facts) if INTRODUCED else OLDEST
         if level > self._writes:
             self.held.append(SteppedHot(hot, done, taking))
             return
         self.stepped.append(SteppedHot(hot, done, taking))
         due = hot.index.next_due(execution) if done.at_rest else None
         release = hot.leaving = self._may_leave(hot, done, due, at)
-        if not release and self._may_be_handed_on(hot, done):
+        if self._drains is not None and not release and self._drains(hot.id) and self._may_be_handed_on(hot, done):
             release, due = True, at
             hot.leaving = True
         if not done.facts and not consumed and not release:
@@ -125,7 +126,7 @@ class Gathering:
         return due is None or due - at > self._settings.evict_after
 
     def _may_be_handed_on(self, hot: Hot, done: Stepped) -> bool:
-        """The worker is stopping, and nothing of it is under way here: somebody else goes on with it at once."""
+        """Can somebody else go on with it at once, since nothing of it is under way here?"""
         if not done.at_rest or done.needs or hot.inputs or hot.errands:
             return False
-        return self._drains(hot.id) and all(isinstance(command, Run | Evaluate) for command in done.commands)
+        return all(isinstance(command, Run | Evaluate) for command in done.commands)

@@ -261,8 +261,8 @@ class Home:
         """Step every execution that something arrived for, commit, carry out."""
         dirty, self._dirty = self._dirty, {}
         turn = Gathering(
-            clock=self._clock, settings=self._settings, adopts=self._adopts, writes=self.deploys.writes, drains=self._is_to_go,
-            keep=self._keep,
+            clock=self._clock, settings=self._settings, adopts=self._adopts, writes=self.deploys.writes,
+            drains=self._is_to_go if self._draining else None, keep=self._keep,
         )  # fmt: skip
         for id_, hot in dirty.items():
             if self._hot.get(id_) is not hot:
@@ -437,7 +437,7 @@ class Home:
         await patiently(lambda: self.take(executions, limit=len(executions)))
 
     def _is_to_go(self, execution: ExecutionId) -> bool:
-        return self._draining and not self.attempts.holds(execution)
+        return not self.attempts.holds(execution)
 
     def _quarantine(self, hot: Hot, error: BaseException) -> None:
         """One execution cannot go on here. It is set aside as it is on disk; all others go on."""

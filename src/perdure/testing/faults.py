@@ -78,7 +78,7 @@ class FaultyStore:
         self._refuse = dict(refuse or {})
         self._lose = frozenset(lose)
         self._only = frozenset(only)
-        self._around = around
+        self.around = around
         self._sleep = sleep
 
     @property
@@ -255,14 +255,14 @@ class FaultyStore:
         if self.dead:
             raise Crash(f"The process died before this {name}.")
         if self._only and name not in self._only:
-            with self._around():
+            with self.around():
                 return await call()
         self.calls.append(name)
         number = len(self.calls)
         self._die_at(number, name, "before")
         if number in self._refuse:
             raise self._refuse[number]
-        with self._around():
+        with self.around():
             result = await call()
         self._die_at(number, name, "after")
         if number in self._lose:

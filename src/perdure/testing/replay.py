@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from perdure.runtime.resident import Resident
 from perdure.store.contract import Batch, Committed, ExecutionsRefused, JournalRow, Store
 from perdure.store.postgres import PostgresStore
 from perdure.store.sqlite import SqliteStore, open_store
+from perdure.testing.faults import FaultyStore
 from perdure.testing.rehearsal import Rehearsal
 
 FACTS_MAX = 20_000
@@ -289,7 +290,8 @@ class SecondReading:
         async def take(home: Home, *args: Any, **given: Any) -> Any:
             executions = await original(home, *args, **given)
             if executions and not self.paused:
-                await self.taken(_innermost(home._store), home, executions)
+                with _around(home._store):  # a world's time stands still meanwhile: else it jumps over what is waited for
+                    await self.taken(_innermost(home._store), home, executions)
             return executions
 
         return take
@@ -332,6 +334,11 @@ def place_of(store: Store) -> Any:
     if not isinstance(inner, SqliteStore):
         return inner.place if isinstance(inner, PostgresStore) else id(inner)
     return inner.place if inner.place != ":memory:" else inner.connection
+
+
+def _around(store: Any) -> AbstractContextManager[object]:
+    """What each call by way of this store is made in."""
+    return store.around() if isinstance(store, FaultyStore) else nullcontext()
 
 
 def _innermost(store: Any) -> Any:
