@@ -18,7 +18,7 @@ import test_events
 import test_left_to_workers
 import test_locks
 import test_messages
-import test_pruning
+import test_prune_passes
 import test_retention
 import test_starts
 import test_takeover
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROOMS = (
     test_messages, test_starts, test_locks, test_events, test_children, test_takeover, test_draining, test_left_to_workers,
-    test_retention, test_pruning,
+    test_retention, test_prune_passes,
 )  # fmt: skip
 PLACES_MAX = 3
 SHORT = 90_000  # microseconds: a lease that is renewed while a test looks on
@@ -105,7 +105,7 @@ def test_no_death_of_a_pass_on_postgresql_leaves_half_of_an_execution(
 ) -> None:
     """A pass over a small store dies after each call; a death before the next one leaves the same."""
     monkeypatch.setattr(worlds, "MemoryPlace", new_place)
-    test_pruning.survive_all_deaths("after")
+    test_prune_passes.survive_all_deaths("after")
 
 
 def test_a_killed_process_is_followed_by_another_on_postgresql(new_place: Callable[[], PostgresPlace], tmp_path: Path) -> None:
