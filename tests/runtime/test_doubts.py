@@ -9,9 +9,10 @@ import pytest
 from scenarios import CONTAINERS, SCENARIOS, Scenario
 from test_crash_matrix import check_journal, drive, fingerprint, look, undisturbed
 
-from perdure.errors import StoreBusy
+from perdure.errors import StoreBusy, StoreDamaged
+from perdure.ids import ExecutionId
 from perdure.runtime.hot import Outcome
-from perdure.store.contract import Batch
+from perdure.store.contract import Batch, JournalRow
 from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
 BUSY = StoreBusy("Expected an answer, but there is none.")
@@ -110,3 +111,32 @@ def test_a_home_that_does_not_know_where_its_execution_stands_folds_it_again() -
         return await process.result(execution)
 
     assert world.live(main).output == 2
+
+
+def test_a_journal_that_does_not_end_where_its_row_says_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever were stepped from there would be fenced: it is read once, set aside with the reason, and written no more."""
+    world = World()
+    workflow = world.read(workflow_of({"a": act(seconds=5, gives=1), "b": act("a", seconds=5, gives=2)}))
+
+    async def begins(process: Process) -> ExecutionId:
+        execution = await process.start(workflow)
+        await pass_time(1)
+        return execution
+
+    execution = world.live(begins)
+
+    async def takes_over(process: Process) -> int:
+        whole = process.store.journal
+
+        async def shortened(wanted: ExecutionId, **given: Any) -> list[JournalRow]:
+            return (await whole(wanted, **given))[:-1]
+
+        monkeypatch.setattr(process.store, "journal", shortened)
+        waiting = process.home.outcome(execution)
+        await process.home.take([execution])
+        with pytest.raises(StoreDamaged, match="to end at fact"):
+            await waiting
+        await pass_time(60)
+        return process.store.counts["commit"]
+
+    assert world.live(takes_over) == 0

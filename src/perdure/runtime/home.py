@@ -36,7 +36,7 @@ from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
 from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start
 from perdure.runtime.lacking import Lacking
-from perdure.runtime.loading import definition_of, folded
+from perdure.runtime.loading import check_end, definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
 from perdure.runtime.plans import Loaded, Plans
 from perdure.runtime.resident import Resident
@@ -485,6 +485,7 @@ class Home:
         hot = Hot(row.execution, row.tenant, row.workflow, loaded, row.epoch, self._resident)
         try:
             await self._fold(hot)
+            await check_end(self._store, hot.execution, row)
             inbox = await self._store.inbox(row.execution)
         except Exception as error:  # what is stored of this one cannot be read: that may break the fold anywhere
             if isinstance(error, StoreError) and not isinstance(error, StoreDamaged):

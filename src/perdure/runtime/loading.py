@@ -7,8 +7,8 @@ import msgspec
 from perdure.engine.codec import FOLD, decode_row, decode_snapshot
 from perdure.engine.evolution import evolve
 from perdure.engine.execution import Execution
-from perdure.errors import NotFound
-from perdure.ids import ExecutionId
+from perdure.errors import NotFound, StoreDamaged
+from perdure.ids import ExecutionId, id_text
 from perdure.store.contract import Row, Store
 
 JOURNAL_PAGE = 2_000
@@ -35,6 +35,20 @@ async def folded(store: Store, execution_id: ExecutionId) -> tuple[Execution, in
             execution.at = row.at
         if len(rows) < JOURNAL_PAGE:
             return execution, stood_at
+
+
+async def check_end(store: Store, execution: Execution, row: Row) -> None:
+    """Raise StoreDamaged where a journal does not end where its row says: whatever is stepped then would be fenced for ever."""
+    if execution.seq == row.seq:
+        return
+    now = await store.row(row.execution)
+    if now is not None and (now.epoch, now.seq) != (row.epoch, row.seq):
+        return  # somebody else goes on with it, and the fence will say so
+    raise StoreDamaged(
+        f"Expected the journal of {id_text(row.execution)} to end at fact {row.seq}, as its row says, "
+        f"but it ends at {execution.seq}.",
+        remedy="`perdure verify` names what is damaged; restore the store from a backup.",
+    )
 
 
 async def definition_of(store: Store, row: Row) -> bytes:
