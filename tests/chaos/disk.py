@@ -109,7 +109,9 @@ def _no_room(lives: int, place: Place, crew: Crew, is_mount: bool) -> Iterator[s
             member.kill()
             member.wait(60)
         present = []
-    limit = None if is_mount else max(file.stat().st_size for file in place.store.parent.iterdir()) + ROOM_BYTES // 4
+    # The log has its length ahead of need, so the limit goes by the others: whoever writes meets it in the log as well.
+    sizes = [file.stat().st_size for file in place.store.parent.iterdir() if not file.name.endswith("-wal")]
+    limit = None if is_mount else max(sizes) + ROOM_BYTES // 4
     seats = [crew.start(name, _limited(limit, role)) for name, role in _comers(place, 0)] + present
     for life in range(1, lives):
         for member in seats:

@@ -21,6 +21,7 @@ BUSY_TIMEOUT_MS = 5_000
 CACHE_KIB = 32 << 10  # the tops of the trees of some millions of executions
 CHECKPOINT_PAGES = 2_000  # 8 MB; 1,000 and 10,000 differ by 4 %, and a longer log makes a slower opening after a crash
 LOG_BYTES = 32 + CHECKPOINT_PAGES * (24 + 4_096)  # what the log comes to until a checkpoint lets it begin anew
+ROOM_BYTES_MIN = 256 << 20  # with less room on the disk nothing is taken ahead of need
 WAL_BYTES_MAX = 64 << 20  # a log that one huge commit blew up shrinks again
 SWITCHES_MAX = 100  # tries to turn the log on while others do the same; each waits for the lock
 SYNCHRONOUS = ("FULL", "EXTRA", "NORMAL", "OFF")
@@ -177,7 +178,8 @@ class Database:
             return
         try:
             missing = LOG_BYTES - os.fstat(log).st_size
-            if missing > 0:
+            disk = os.fstatvfs(log)
+            if missing > 0 and disk.f_bavail * disk.f_frsize > ROOM_BYTES_MIN:
                 os.write(log, bytes(missing))
         except OSError:
             pass
