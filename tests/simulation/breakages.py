@@ -15,7 +15,7 @@ from perdure.engine.elements import subworkflow
 from perdure.engine.index import Index
 from perdure.engine.machine import Step
 from perdure.operations import executions
-from perdure.runtime import gathering
+from perdure.runtime import gathering, hot
 from perdure.runtime.home import Home
 from perdure.runtime.hot import Hot
 from perdure.store.sqlite.connection import SQL
@@ -89,8 +89,8 @@ def _no_wake() -> AbstractContextManager[Any]:
 
 def _wrong_snapshot() -> AbstractContextManager[Any]:
     """A snapshot says that it stands one fact earlier than it does."""
-    snapshot = gathering.Snapshot
-    return patch.object(gathering, "Snapshot", lambda **given: snapshot(**{**given, "seq": given["seq"] - 1}))
+    snapshot = hot.Snapshot
+    return patch.object(hot, "Snapshot", lambda **given: snapshot(**{**given, "seq": given["seq"] - 1}))
 
 
 def _results_are_dropped() -> AbstractContextManager[Any]:
