@@ -163,3 +163,34 @@ def test_a_plan_whose_definition_is_gone_is_not_found() -> None:
     """It says which one, and what may have happened."""
     with pytest.raises(NotFound, match="The store has no definition 000000000000"):
         World().look(lambda store: plan_to_read(store, bytes(32)))
+
+
+# -- files that many starts name -------------------------------------------------------------------------------------------
+
+
+def test_the_file_of_a_pinned_sub_workflow_is_read_again_only_when_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every start pins what lies beside the definition; the file as it was costs nothing, the file as it is now counts."""
+    child = tmp_path / "child.yaml"
+    child.write_text('perdure: 1\nname: child\nnodes:\n  a: {type: transform, to: old}\noutput: "${ nodes.a }"\n')
+    (tmp_path / "w.yaml").write_text(
+        'perdure: 1\nname: w\nnodes:\n  sub: {type: subworkflow, workflow: child}\noutput: "${ nodes.sub }"\n'
+    )
+    reads: list[Path] = []
+
+    def counted(path: Path) -> definitions.Read:
+        reads.append(path)
+        return read_file(path)
+
+    monkeypatch.setattr(definitions, "read_file", counted)
+    world = World()
+
+    async def main(process: Process) -> list[Any]:
+        parent = read_file(tmp_path / "w.yaml")
+        outputs = [(await process.result(await process.start(parent))).output for _ in range(3)]
+        child.write_text(child.read_text().replace("old", "newer"))
+        return [*outputs, (await process.result(await process.start(parent))).output]
+
+    assert world.live(main) == ["old", "old", "old", "newer"]
+    assert reads == [child, child]

@@ -34,6 +34,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
 NAME_LENGTH_MAX = 63
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
+_PLAIN = (str, int, bool)
 PORT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
 
 
@@ -110,11 +111,12 @@ class _Call:
 
     name: str
     function: Callable[..., Any]
-    parameters: dict[str, inspect.Parameter]  # by name, without the context
+    fields: tuple[tuple[str, str], ...]  # of the model, each with its parameter's name, "" where it goes by its place
     context_parameter: str | None
     model: Any  # a pydantic model with one field per parameter; fields have names of their own, aliases are the parameters
     output: TypeAdapter[Any] | None  # None: no return hint, or Any
     finite: bool  # the output's type keeps NaN and infinity as they are, for the check of values to see
+    plain: type | None  # the output's type, where its values are JSON already: there is nothing to convert
 
     @classmethod
     def of(cls, name: str, function: Callable[..., Any]) -> _Call:
@@ -134,7 +136,9 @@ class _Call:
         model = _model(name, parameters, hints, docstring.read(function.__doc__).parameters)
         returned = hints.get("return", Any)
         finite = getattr(returned, "__pydantic_config__", {}).get("ser_json_inf_nan") == "constants"
-        return cls(name, function, parameters, context_parameter, model, _output_adapter(name, returned), finite)
+        fields = tuple((f"p{number}", _keyword(each)) for number, each in enumerate(parameters.values()))
+        plain = returned if returned in _PLAIN else None
+        return cls(name, function, fields, context_parameter, model, _output_adapter(name, returned), finite, plain)
 
     def params_schema(self) -> dict[str, Any]:
         with warnings.catch_warnings():
@@ -165,29 +169,33 @@ class _Call:
             checked = self.model.model_validate(params)
         except ValidationError as error:
             raise _invalid(self.name, error) from None
+        values, given = checked.__dict__, checked.__pydantic_fields_set__
         positional: list[Any] = []
         named: dict[str, Any] = {}
-        for number, (name, parameter) in enumerate(self.parameters.items()):
-            field = f"p{number}"
-            if field not in checked.model_fields_set:
+        for field, name in self.fields:
+            if field not in given:
                 continue
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                positional.append(getattr(checked, field))
+            if name:
+                named[name] = values[field]
             else:
-                named[name] = getattr(checked, field)
+                positional.append(values[field])
         if self.context_parameter is not None:
             named[self.context_parameter] = context
         return positional, named
 
     def _plain(self, value: Any) -> Any:
-        if isinstance(value, Deferred):
+        if type(value) is self.plain or isinstance(value, Deferred):
             return value
         try:
             if self.output is None:
                 plain = _ANYTHING.dump_python(value, mode="json")
             else:
                 plain = self.output.dump_python(value, mode="json", by_alias=True, warnings="error")
-                if not self.finite and not _finite(self.output.dump_python(value, by_alias=True, warnings=False)):
+                if (
+                    not self.finite
+                    and _holds_null(plain)
+                    and not _finite(self.output.dump_python(value, by_alias=True, warnings=False))
+                ):
                     raise ValueError("it holds a number that is not finite, which JSON would turn into null")
         except (ValueError, RecursionError) as error:
             raise Failed(
@@ -198,6 +206,11 @@ class _Call:
                 ambiguous=True,
             ) from None
         return checked_output(plain)
+
+
+def _keyword(parameter: inspect.Parameter) -> str:
+    """What an argument for it is called, "" where it goes by its place."""
+    return "" if parameter.kind is parameter.POSITIONAL_ONLY else parameter.name
 
 
 def _is_context(hint: Any) -> bool:
@@ -240,6 +253,15 @@ def _output_adapter(name: str, hint: Any) -> TypeAdapter[Any] | None:
     except PydanticUserError as error:
         raise TypeError(f"Expected a return hint that has a JSON form for node {name!r}, but {_first_line(error)}") from error
     return adapter
+
+
+def _holds_null(plain: Any) -> bool:
+    """Whether there is a null in it, which is what pydantic's JSON holds in place of NaN and infinity."""
+    if isinstance(plain, dict):
+        return any(map(_holds_null, plain.values()))
+    if isinstance(plain, list):
+        return any(map(_holds_null, plain))
+    return plain is None
 
 
 def _finite(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from perdure.definition.fields import one_or_list
 from perdure.definition.plan import NodePlan, Plan, ScopePlan
 from perdure.engine.elements import ELEMENTS, SPECS
 from perdure.errors import DefinitionRefused, NotFound, Refused
+from perdure.nodes.discovery import file_beside
 from perdure.nodes.work import Work
-from perdure.runtime.plans import Loaded, Plans, catalog_of, named_in, works_for
+from perdure.runtime.plans import Loaded, Plans, catalog_of, works_for
 from perdure.store.contract import TENANT, Definition, Store
 
 DEFINITION_BYTES_MAX = 16 << 20
 """A definition of this size has some hundred thousand nodes."""
+FILES_KEPT_MAX = 256
+"""Files of sub-workflows that are kept as read: each start names the same ones."""
 NAMED_MAX = 10
 """Nodes that an error names one by one; after as many everybody has understood."""
 
@@ -193,32 +197,34 @@ def _scopes_in(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (scope for scope in every if isinstance(scope, dict) and "nodes" in scope)
 
 
-async def pinned(store: Store, plans: Plans, clock: Clock, read: Read, *, tenant: str = TENANT) -> dict[str, bytes]:
+async def pinned(
+    store: Store, plans: Plans, clock: Clock, read: Read, loaded: Loaded, *, tenant: str = TENANT
+) -> dict[str, bytes]:
     """The sub-workflows that a definition names, and those that these name: each with the digest it is pinned to (rule 40).
 
     A file beside the definition that bears the workflow's name counts before what the store has, and is saved. Raises Refused
     (`workflow.unknown`) where there is neither, with all that are missing, and DefinitionRefused for a file with faults.
     """
     found: dict[str, bytes] = {read.plan.name: bytes.fromhex(read.plan.digest)}
-    waiting = [(read.plan, read.origin)]
+    waiting = [(loaded, read.origin)]
     missing: list[str] = []
     while waiting:
-        plan, origin = waiting.pop()
-        for name in named_in(plan):
+        naming, origin = waiting.pop()
+        for name in naming.named:
             if name in found or name in missing:
                 continue
             named = await _newest(store, plans, clock, name, origin, tenant)
             if named is None:
                 missing.append(name)
             else:
-                found[name] = bytes.fromhex(named[0].digest)
+                found[name] = bytes.fromhex(named[0].plan.digest)
                 waiting.append(named)
     if missing:
         raise Refused(
             "\n".join(f"there is no workflow `{name}`: neither beside {plan_file(read)} nor in the store." for name in missing),
             code="workflow.unknown", remedy="Save it with `perdure check --save FILE`, or put its file beside this one.",
         )  # fmt: skip
-    return found if len(found) > 1 or read.plan.name in named_in(read.plan) else {}
+    return found
 
 
 def plan_file(read: Read) -> str:
@@ -226,16 +232,33 @@ def plan_file(read: Read) -> str:
     return Path(read.origin).name if read.origin else read.plan.name
 
 
-async def _newest(store: Store, plans: Plans, clock: Clock, name: str, origin: str, tenant: str) -> tuple[Plan, str] | None:
+async def _newest(store: Store, plans: Plans, clock: Clock, name: str, origin: str, tenant: str) -> tuple[Loaded, str] | None:
     """A workflow by its name: from the file beside the one that names it, else the newest in the store."""
     folder = Path(origin).parent if origin else None
     for suffix in (".yaml", ".yml", ".json"):
         if folder is not None and (file := folder / f"{name}{suffix}").is_file():
-            read = read_file(file)
+            read = _read_unless_unchanged(file)
             if read.plan.name == name:
-                return (await save(store, plans, clock, read, tenant=tenant)).plan, str(file.resolve())
+                return await save(store, plans, clock, read, tenant=tenant), read.origin
     saved = await store.definitions(name, tenant=tenant)
-    return ((await plans.get(saved[0].digest)).plan, saved[0].origin) if saved else None
+    return (await plans.get(saved[0].digest), saved[0].origin) if saved else None
+
+
+def _read_unless_unchanged(file: Path) -> Read:
+    """A definition file as read before, if neither it nor the node types beside it were written since: a start names many."""
+    beside = file_beside(file)
+    return _read_as_written(file, _written(file), _written(beside) if beside is not None else None)
+
+
+def _written(file: Path) -> tuple[int, int, int]:
+    """What changes when a file is written again, or replaced."""
+    stat = file.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+@lru_cache(maxsize=FILES_KEPT_MAX)
+def _read_as_written(file: Path, written: object, beside: object) -> Read:
+    return read_file(file)
 
 
 def ordered(document: Mapping[str, Any]) -> bytes:

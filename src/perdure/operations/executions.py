@@ -29,7 +29,7 @@ from perdure.runtime.home import Home
 from perdure.runtime.hot import start_conflict
 from perdure.runtime.loading import definition_of, folded
 from perdure.runtime.patience import patiently
-from perdure.runtime.plans import Plans, sources_of
+from perdure.runtime.plans import Plans
 from perdure.store.contract import FIRST_FINAL, STATUS_NUMBER, STATUSES, TENANT, Batch, Blob, Message, Row, Start, Store
 
 NOBODY = ExecutionId(bytes(16))
@@ -120,13 +120,15 @@ class Executions:
                     raise start_conflict(key, keyed.execution)
                 return await self._begun_before(keyed.execution, first)
         loaded = await definitions.save(self._store, self._plans, self._clock, read, tenant=tenant)
-        children = await definitions.pinned(self._store, self._plans, self._clock, read, tenant=tenant)
+        children: dict[str, bytes] = {}
+        if loaded.named:
+            children = await definitions.pinned(self._store, self._plans, self._clock, read, loaded, tenant=tenant)
         now = self._clock.now()
         execution = self._ids.new(now)
         raw, blobs = inline_or_handle(body)
         given = events.Start(
             execution=execution, tenant=tenant, input=raw, key=key, by=by, priority=priority, children=children,
-            sources=sources_of(plan, read.works),
+            sources=loaded.sources,
         )  # fmt: skip
         start = Start(
             execution=execution, tenant=tenant, workflow=plan.name, digest=bytes.fromhex(plan.digest), created=now,

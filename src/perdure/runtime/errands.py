@@ -22,7 +22,7 @@ from perdure.errors import Failure, NotFound, PerdureError, StoreBusy, StoreFull
 from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.runtime.hot import Hot
 from perdure.runtime.patience import patiently
-from perdure.runtime.plans import Loaded, Plans, pinned_for, sources_of
+from perdure.runtime.plans import Loaded, Plans, pinned_for
 from perdure.store.contract import FIRST_FINAL, LockClaim, Message, Start, Store
 
 EVENTS_PAGE = 1_000
@@ -98,12 +98,12 @@ class Errands:
         if row is None and not self._home.has(child):
             loaded = await self._loaded(hot, command)
             await self._check_input(hot, command, loaded)
-            children = {**await pinned_for(self._store, loaded.plan, hot.tenant), **hot.execution.children}
+            children = {**await pinned_for(self._store, loaded, hot.tenant), **hot.execution.children}
             given = events.Start(
                 execution=child, tenant=hot.tenant, input=command.input, priority=command.priority, by=f"execution:{hot.text}",
                 parent=hot.id, relation="child" if command.awaited else "detached", depth=command.depth, children=children,
                 awaited=command.token if command.awaited else None, deadline_at=command.deadline_at,
-                sources=sources_of(loaded.plan, loaded.works),
+                sources=loaded.sources,
             )  # fmt: skip
             start = Start(
                 execution=child, tenant=hot.tenant, workflow=loaded.plan.name, digest=bytes.fromhex(loaded.plan.digest),

@@ -248,17 +248,17 @@ class Home:
                 if self._failed is not None:
                     return  # memory may be ahead of the disk: a commit of what comes later would leave a gap in a journal
                 self._turning = True
-                await self._turn()
+                begun = await self._turn()
                 self._turning = False
-                if self._armed.is_set():
-                    await asyncio.sleep(0)  # what was just begun may answer at once: then the next commit takes it along
+                if begun or self._armed.is_set():
+                    await asyncio.sleep(0)  # what was begun may answer at once: then the next turn takes it without a wait
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             self._fail(error)
 
-    async def _turn(self) -> None:
-        """Step every execution that something arrived for, commit, carry out."""
+    async def _turn(self) -> bool:
+        """Step every execution that something arrived for, commit, carry out. Was anything to be carried out?"""
         dirty, self._dirty = self._dirty, {}
         turn = Gathering(
             clock=self._clock, settings=self._settings, adopts=self._adopts, writes=self.deploys.writes,
@@ -278,7 +278,7 @@ class Home:
             await patiently(partial(self._begin_again, hot, taking, held=True))
         batch, stepped = turn.batch, turn.stepped
         if not stepped:
-            return
+            return False
         try:
             committed = await self._store.commit(batch) if batch.turns else None
         except ExecutionsRefused as refused:
@@ -304,6 +304,7 @@ class Home:
             else:
                 self._arrivals.taken_in(position for _, position in taking[: len(done.taken)] if position)
                 self._committed(hot, done)
+        return any(each.done.commands for each in stepped)
 
     def _committed(self, hot: Hot, done: Stepped) -> None:
         """The step is durable: now it may be carried out, answered and shown."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from perdure.definition import compile_plan, restore
-from perdure.definition.plan import Plan
+from perdure.definition.plan import NodePlan, Plan
 from perdure.definition.spec import Catalog
 from perdure.engine.elements import SPECS
 from perdure.errors import NotFound, Refused
@@ -21,12 +22,30 @@ PLANS_MAX = 1_000
 """Plans kept; a plan of ten nodes weighs some 50 KB."""
 
 
-@dataclass(slots=True, frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Loaded:
     """A plan and the work it may ask for."""
 
     plan: Plan
     works: Mapping[str, Work]
+
+    @cached_property
+    def named(self) -> tuple[str, ...]:
+        """The workflows that the plan's sub-workflows name, where the name is written out and the version pinned (rule 40)."""
+        return tuple(dict.fromkeys(name for scope in self.plan.scopes.values() for name in _named(scope.nodes)))
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """The module digests of the users' nodes that the plan may call (day-one 10)."""
+        sources = {name: self.works[name].spec.source for name in self.plan.lock if name in self.works}
+        return {name: source for name, source in sources.items() if source}
+
+
+def _named(nodes: Iterable[NodePlan]) -> Iterator[str]:
+    for node in nodes:
+        name = node.keys.get("workflow") if node.type == "subworkflow" else None
+        if isinstance(name, Constant) and isinstance(name.value, str) and node.options["version"] == "pinned":
+            yield name.value
 
 
 def works_for(origin: str, files: tuple[str, ...] = ()) -> Mapping[str, Work]:
@@ -40,28 +59,12 @@ def catalog_of(works: Mapping[str, Work]) -> Catalog:
     return Catalog(SPECS, works, lambda name: works[name].spec)
 
 
-def sources_of(plan: Plan, works: Mapping[str, Work]) -> dict[str, str]:
-    """The module digests of the users' nodes that a plan may call (day-one 10)."""
-    return {name: works[name].spec.source for name in plan.lock if name in works and works[name].spec.source}
-
-
-def named_in(plan: Plan) -> list[str]:
-    """The workflows that a plan's sub-workflows name, where the name is written out and the version pinned (rule 40)."""
-    found: dict[str, None] = {}
-    for scope in plan.scopes.values():
-        for node in scope.nodes:
-            name = node.keys.get("workflow") if node.type == "subworkflow" else None
-            if isinstance(name, Constant) and isinstance(name.value, str) and node.options["version"] == "pinned":
-                found[name.value] = None
-    return list(found)
-
-
-async def pinned_for(store: Store, plan: Plan, tenant: str) -> dict[str, bytes]:
+async def pinned_for(store: Store, loaded: Loaded, tenant: str) -> dict[str, bytes]:
     """The newest definition of each workflow that a plan names, as far as the store has one."""
     found: dict[str, bytes] = {}
-    for name in named_in(plan):
-        if name == plan.name:
-            found[name] = bytes.fromhex(plan.digest)
+    for name in loaded.named:
+        if name == loaded.plan.name:
+            found[name] = bytes.fromhex(loaded.plan.digest)
         elif saved := await store.definitions(name, tenant=tenant):
             found[name] = saved[0].digest
     return found
@@ -89,7 +92,7 @@ class Plans:
     def kept(self, digest: bytes, works: Mapping[str, Work]) -> Loaded | None:
         """The plan of this digest, if it is in memory, with the node types of whoever asks."""
         loaded = self._loaded.get(digest)
-        return None if loaded is None else Loaded(loaded.plan, works)
+        return loaded if loaded is None or loaded.works is works else Loaded(loaded.plan, works)
 
     def keep(self, plan: Plan, works: Mapping[str, Work]) -> Loaded:
         """Keep a plan that was compiled elsewhere."""

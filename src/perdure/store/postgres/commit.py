@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import asyncpg
 import msgspec
@@ -52,10 +52,10 @@ async def save_blobs(session: Session, blobs: Sequence[Blob]) -> int:
 
 # -- one transaction --------------------------------------------------------------------------------------------------
 async def _write(database: Database, batch: Batch, own: Collection[str], told: Sequence[Event] = ()) -> Written:
-    if batch.turns and _is_plain(batch):
-        fenced = await _write_plain(database, batch.turns)
-        if fenced is not None:
-            return Written(committed=Committed(fenced=fenced))
+    if batch.turns and _is_simple(batch):
+        written = await database.alone(lambda session: _write_at_once(session, batch))
+        database.bytes += sum(len(turn.body) for turn in batch.turns)
+        return written
     if not any(getattr(batch, name) for name in batch.__struct_fields__):
         return Written(committed=Committed())
     async with database.transaction() as session:
@@ -64,21 +64,53 @@ async def _write(database: Database, batch: Batch, own: Collection[str], told: S
     return written
 
 
-def _is_plain(batch: Batch) -> bool:
-    """Whether nothing but turns is written that stay at home: that is one statement, and a transaction by itself."""
-    return not (
-        batch.starts or batch.blobs or batch.messages or batch.events or batch.snapshots or batch.subscriptions
-        or batch.unsubscriptions or batch.unlocks
-    ) and not any(turn.release or turn.consumed or turn.status >= FIRST_FINAL for turn in batch.turns)  # fmt: skip
+def _is_simple(batch: Batch) -> bool:
+    """Whether one statement writes it all: one turn of each execution; none that is let go and may have been sent something."""
+    if (
+        batch.blobs or batch.messages or batch.events or batch.snapshots or batch.subscriptions or batch.unsubscriptions
+        or batch.unlocks
+    ):  # fmt: skip
+        return False
+    new = {start.execution for start in batch.starts}
+    moved = {turn.execution: turn for turn in batch.turns}
+    if len(moved) < len(batch.turns) or any(start.parent is not None for start in batch.starts):
+        return False
+    if any(execution not in moved or moved[execution].first_seq != 1 for execution in new):
+        return False
+    return not any(
+        turn.consumed or (turn.release and turn.status < FIRST_FINAL and turn.execution not in new) for turn in batch.turns
+    )
 
 
-async def _write_plain(database: Database, turns: list[Turn]) -> frozenset[ExecutionId] | None:
-    """Who was fenced; None where an execution has several turns, which take several statements."""
-    if len({turn.execution for turn in turns}) < len(turns):
-        return None
-    fenced = await database.alone(lambda session: _move_on(session, turns))
-    database.bytes += sum(len(turn.body) for turn in turns)
-    return frozenset(fenced)
+async def _write_at_once(session: Session, batch: Batch) -> Written:
+    """What is simple. Turns that all stay at home take a shorter statement, which most loops of effects are made of."""
+    if not batch.starts and all(turn.status < FIRST_FINAL for turn in batch.turns):
+        return Written(committed=Committed(fenced=frozenset(await _move_on(session, batch.turns))))
+    new = {start.execution for start in batch.starts}
+    starts, turns = sorted(_first_of_keys(batch.starts), key=_by_execution), sorted(batch.turns, key=_by_execution)
+    written = await session.rows(
+        "batch",
+        *_columns(starts, "execution", "tenant", "workflow", "digest", "created", "priority", "home", "key", "fingerprint"),
+        *_columns(turns, "execution", "epoch", "first_seq", "count", "at", "level", "status", "release", "wake", "body"),
+        [turn.execution in new for turn in turns],
+    )
+    done = {row["execution"] for row in written}
+    fenced = frozenset(turn.execution for turn in turns if turn.execution not in done and turn.execution not in new)
+    is_due = any(turn.wake is not None and turn.wake <= turn.at for turn in turns if turn.execution in done)
+    rings = is_due or any(row["unlocked"] for row in written[:1])
+    return Written(committed=Committed(fenced=fenced, duplicates=frozenset(new - done)), rings=rings)
+
+
+def _columns(rows: Iterable[Start | Turn], *names: str) -> list[list[Any]]:
+    return [[getattr(row, name) for row in rows] for name in names]
+
+
+def _first_of_keys(starts: Iterable[Start]) -> list[Start]:
+    """Of several starts with one key only the first."""
+    first: dict[tuple[str, str, str], ExecutionId] = {}
+    for start in starts:
+        first.setdefault((start.tenant, start.workflow, start.key), start.execution)
+    return [start for start in starts if not start.key or first[start.tenant, start.workflow, start.key] == start.execution]
 
 
 async def _write_rows(session: Session, batch: Batch, own: Collection[str], told: Sequence[Event]) -> Written:
@@ -162,10 +194,7 @@ async def _write_starts(
 async def _start(session: Session, starts: list[Start], standings: dict[ExecutionId, tuple[int, int]]) -> set[ExecutionId]:
     if not starts:
         return set()
-    first: dict[tuple[str, str, str], ExecutionId] = {}
-    for start in starts:
-        first.setdefault((start.tenant, start.workflow, start.key), start.execution)
-    rows = [s for s in starts if not s.key or first[s.tenant, s.workflow, s.key] == s.execution]
+    rows = _first_of_keys(starts)
     rows.sort(key=_by_execution)
     added = await session.rows(
         "start",

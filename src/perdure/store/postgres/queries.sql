@@ -19,6 +19,60 @@ WITH moved AS (
 )
 SELECT execution FROM moved;
 
+-- name: batch
+-- What most batches hold, in one statement that is a transaction by itself: new executions as their first turns leave them ($10
+-- to $19; `new` are these), turns of executions that go on or end, and what an end leaves behind. Answers with those that were
+-- written, and how many locks came free. Nobody can have sent anything to a new execution, so one that begins to wait needs no
+-- look into its inbox; others that are let go do (`remember_wakes`), and are not for this statement.
+WITH given AS (
+    SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::smallint[], $7::text[],
+                         $8::text[], $9::bytea[])
+        AS g (execution, tenant, workflow, digest, created, priority, home, key, fingerprint)
+), turn AS (
+    SELECT * FROM unnest($10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::bigint[], $15::integer[],
+                         $16::smallint[], $17::boolean[], $18::bigint[], $19::bytea[], $20::boolean[])
+        AS t (execution, epoch, first_seq, count, at, level, status, release, wake, body, new)
+), free AS (
+    SELECT * FROM given AS g WHERE NOT EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = g.execution)
+), taken AS (
+    INSERT INTO perdure.keys (tenant, workflow, key, execution, fingerprint)
+    SELECT tenant, workflow, key, execution, fingerprint FROM free WHERE key <> ''
+    ON CONFLICT (tenant, workflow, key) DO NOTHING RETURNING execution
+), started AS (
+    INSERT INTO perdure.executions
+        (execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key)
+    SELECT f.execution, f.tenant, f.workflow, f.digest, f.created, t.at, f.priority, t.status,
+           CASE WHEN t.release THEN '' ELSE f.home END, t.epoch, t.first_seq + t.count - 1, t.level, f.key
+    FROM free AS f JOIN turn AS t ON t.execution = f.execution
+    WHERE f.key = '' OR f.execution IN (SELECT execution FROM taken)
+    ON CONFLICT (execution) DO NOTHING RETURNING execution, tenant, priority
+), moved AS (
+    UPDATE perdure.executions AS e
+    SET seq = t.first_seq + t.count - 1, status = t.status, level = greatest(e.level, t.level), updated = t.at,
+        home = CASE WHEN t.release THEN '' ELSE e.home END
+    FROM turn AS t
+    WHERE NOT t.new AND e.execution = t.execution AND e.epoch = t.epoch AND e.seq = t.first_seq - 1
+    RETURNING e.execution, e.tenant, e.priority
+), written AS (
+    SELECT t.*, w.tenant, w.priority
+    FROM (SELECT * FROM started UNION ALL SELECT * FROM moved) AS w JOIN turn AS t ON t.execution = w.execution
+), journaled AS (
+    INSERT INTO perdure.journal (execution, first_seq, count, at, level, tenant, body)
+    SELECT execution, first_seq, count, at, level, tenant, body FROM written WHERE count > 0
+), noted AS (
+    INSERT INTO perdure.wakes (execution, due, wake, priority, arrived, tenant)
+    SELECT execution, wake, wake, priority, false, tenant FROM written WHERE new AND status < 6 AND wake IS NOT NULL
+), ended AS (
+    SELECT execution FROM written WHERE status >= 6 AND NOT new
+), deaf AS (
+    DELETE FROM perdure.subscriptions AS s USING ended WHERE s.execution = ended.execution
+), asleep AS (
+    DELETE FROM perdure.wakes AS w USING ended WHERE w.execution = ended.execution
+), unlocked AS (
+    DELETE FROM perdure.locks AS l USING ended WHERE l.execution = ended.execution RETURNING 1
+)
+SELECT execution, (SELECT count(*) FROM unlocked) AS unlocked FROM written;
+
 -- name: start
 -- Adds the rows of new executions and takes their keys; answers with those it added. Neither an id that is there already nor
 -- one whose key is taken leaves anything.
