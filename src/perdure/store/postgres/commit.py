@@ -19,6 +19,7 @@ from perdure.store.postgres.locks import unlock
 from perdure.store.shares import Halving, blob_refused, check_emitters, out_of_step, started_twice, without
 
 _by_execution = attrgetter("execution")
+_TURN = ("execution", "epoch", "first_seq", "count", "at", "level", "status", "release", "body")
 Homes = dict[ExecutionId, str]
 
 
@@ -83,22 +84,31 @@ def _is_simple(batch: Batch) -> bool:
 
 
 async def _write_at_once(session: Session, batch: Batch) -> Written:
-    """What is simple. Turns that all stay at home take a shorter statement, which most loops of effects are made of."""
-    if not batch.starts and all(turn.status < FIRST_FINAL for turn in batch.turns):
-        return Written(committed=Committed(fenced=frozenset(await _move_on(session, batch.turns))))
+    """What is simple, by the shortest statement for it."""
+    turns = sorted(batch.turns, key=_by_execution)
+    if not batch.starts and all(turn.status < FIRST_FINAL for turn in turns):
+        return Written(committed=Committed(fenced=frozenset(await _move_on(session, turns))))
     new = {start.execution for start in batch.starts}
-    starts, turns = sorted(_first_of_keys(batch.starts), key=_by_execution), sorted(batch.turns, key=_by_execution)
-    written = await session.rows(
-        "batch",
-        *_columns(starts, "execution", "tenant", "workflow", "digest", "created", "priority", "home", "key", "fingerprint"),
-        *_columns(turns, "execution", "epoch", "first_seq", "count", "at", "level", "status", "release", "wake", "body"),
-        [turn.execution in new for turn in turns],
-    )
+    first = {turn.execution: turn for turn in turns if turn.execution in new}
+    others = [turn for turn in turns if turn.execution not in first]
+    columns = _columns(others, *_TURN)
+    if batch.starts:
+        starts = sorted(_first_of_keys(batch.starts), key=_by_execution)
+        begun = [first[start.execution] for start in starts]
+        columns += _columns(starts, "execution", "tenant", "workflow", "digest", "created", "priority")
+        columns.append(["" if turn.release else start.home for start, turn in zip(starts, begun, strict=True)])
+        columns += _columns(starts, "key", "fingerprint")
+        columns += _columns(begun, "epoch", "count", "at", "level", "status", "wake", "body")
+    written = await session.rows("starts_turns_and_ends" if batch.starts else "turns_and_ends", *columns)
     done = {row["execution"] for row in written}
-    fenced = frozenset(turn.execution for turn in turns if turn.execution not in done and turn.execution not in new)
     is_due = any(turn.wake is not None and turn.wake <= turn.at for turn in turns if turn.execution in done)
-    rings = is_due or any(row["unlocked"] for row in written[:1])
-    return Written(committed=Committed(fenced=fenced, duplicates=frozenset(new - done)), rings=rings)
+    return Written(
+        committed=Committed(
+            fenced=frozenset(turn.execution for turn in others if turn.execution not in done),
+            duplicates=frozenset(first.keys() - done),
+        ),
+        rings=is_due or any(row["unlocked"] for row in written[:1]),
+    )
 
 
 def _columns(rows: Iterable[Start | Turn], *names: str) -> list[list[Any]]:
@@ -209,7 +219,8 @@ async def _write_turns(session: Session, turns: list[Turn]) -> set[ExecutionId]:
     """Write turns, several of one execution after each other; who is fenced."""
     fenced: set[ExecutionId] = set()
     for together in _rounds(turns):
-        fenced |= await _move_on(session, [turn for turn in together if turn.execution not in fenced])
+        left = [turn for turn in together if turn.execution not in fenced]
+        fenced |= await _move_on(session, sorted(left, key=_by_execution))
     return fenced
 
 
@@ -224,15 +235,13 @@ def _rounds(turns: list[Turn]) -> Iterator[list[Turn]]:
 
 
 async def _move_on(session: Session, turns: list[Turn]) -> set[ExecutionId]:
+    """Write turns, in the order of their executions and one of each; who is fenced."""
     if not turns:
         return set()
-    turns = sorted(turns, key=_by_execution)
-    moved = await session.rows(
-        "turns",
-        [t.execution for t in turns], [t.epoch for t in turns], [t.first_seq for t in turns], [t.count for t in turns],
-        [t.at for t in turns], [t.level for t in turns], [t.status for t in turns], [t.release for t in turns],
-        [t.body for t in turns],
-    )  # fmt: skip
+    if len(turns) == 1:
+        moved = await session.rows("turn", *(column[0] for column in _columns(turns, *_TURN)))
+    else:
+        moved = await session.rows("turns", *_columns(turns, *_TURN))
     if len(moved) == len(turns):
         return set()
     return {turn.execution for turn in turns} - {row["execution"] for row in moved}

@@ -19,51 +19,37 @@ WITH moved AS (
 )
 SELECT execution FROM moved;
 
--- name: batch
--- What most batches hold, in one statement that is a transaction by itself: new executions as their first turns leave them ($10
--- to $19; `new` are these), turns of executions that go on or end, and what an end leaves behind. Answers with those that were
--- written, and how many locks came free. Nobody can have sent anything to a new execution, so one that begins to wait needs no
--- look into its inbox; others that are let go do (`remember_wakes`), and are not for this statement.
-WITH given AS (
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::smallint[], $7::text[],
-                         $8::text[], $9::bytea[])
-        AS g (execution, tenant, workflow, digest, created, priority, home, key, fingerprint)
-), turn AS (
-    SELECT * FROM unnest($10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::bigint[], $15::integer[],
-                         $16::smallint[], $17::boolean[], $18::bigint[], $19::bytea[], $20::boolean[])
-        AS t (execution, epoch, first_seq, count, at, level, status, release, wake, body, new)
-), free AS (
-    SELECT * FROM given AS g WHERE NOT EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = g.execution)
-), taken AS (
-    INSERT INTO perdure.keys (tenant, workflow, key, execution, fingerprint)
-    SELECT tenant, workflow, key, execution, fingerprint FROM free WHERE key <> ''
-    ON CONFLICT (tenant, workflow, key) DO NOTHING RETURNING execution
-), started AS (
-    INSERT INTO perdure.executions
-        (execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key)
-    SELECT f.execution, f.tenant, f.workflow, f.digest, f.created, t.at, f.priority, t.status,
-           CASE WHEN t.release THEN '' ELSE f.home END, t.epoch, t.first_seq + t.count - 1, t.level, f.key
-    FROM free AS f JOIN turn AS t ON t.execution = f.execution
-    WHERE f.key = '' OR f.execution IN (SELECT execution FROM taken)
-    ON CONFLICT (execution) DO NOTHING RETURNING execution, tenant, priority
-), moved AS (
+-- name: turn
+-- The same for one turn: half of the time, where an execution goes on alone.
+WITH moved AS (
+    UPDATE perdure.executions
+    SET seq = $3::bigint + $4::integer - 1, status = $7::smallint, level = greatest(level, $6::integer), updated = $5::bigint,
+        home = CASE WHEN $8::boolean THEN '' ELSE home END
+    WHERE execution = $1::bytea AND epoch = $2::bigint AND seq = $3::bigint - 1
+    RETURNING execution, tenant
+), journaled AS (
+    INSERT INTO perdure.journal (execution, first_seq, count, at, level, tenant, body)
+    SELECT execution, $3::bigint, $4::integer, $5::bigint, $6::integer, tenant, $9::bytea FROM moved WHERE $4::integer > 0
+)
+SELECT execution FROM moved;
+
+-- name: turns_and_ends
+-- Turns of executions that go on or end, and what an end leaves behind. Answers with those that it moved, and with how many locks
+-- came free.
+WITH moved AS (
     UPDATE perdure.executions AS e
     SET seq = t.first_seq + t.count - 1, status = t.status, level = greatest(e.level, t.level), updated = t.at,
         home = CASE WHEN t.release THEN '' ELSE e.home END
-    FROM turn AS t
-    WHERE NOT t.new AND e.execution = t.execution AND e.epoch = t.epoch AND e.seq = t.first_seq - 1
-    RETURNING e.execution, e.tenant, e.priority
-), written AS (
-    SELECT t.*, w.tenant, w.priority
-    FROM (SELECT * FROM started UNION ALL SELECT * FROM moved) AS w JOIN turn AS t ON t.execution = w.execution
+    FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[],
+                $8::boolean[], $9::bytea[])
+        AS t (execution, epoch, first_seq, count, at, level, status, release, body)
+    WHERE e.execution = t.execution AND e.epoch = t.epoch AND e.seq = t.first_seq - 1
+    RETURNING e.execution, t.first_seq, t.count, t.at, t.level, t.status, e.tenant, t.body
 ), journaled AS (
     INSERT INTO perdure.journal (execution, first_seq, count, at, level, tenant, body)
-    SELECT execution, first_seq, count, at, level, tenant, body FROM written WHERE count > 0
-), noted AS (
-    INSERT INTO perdure.wakes (execution, due, wake, priority, arrived, tenant)
-    SELECT execution, wake, wake, priority, false, tenant FROM written WHERE new AND status < 6 AND wake IS NOT NULL
+    SELECT execution, first_seq, count, at, level, tenant, body FROM moved WHERE count > 0
 ), ended AS (
-    SELECT execution FROM written WHERE status >= 6 AND NOT new
+    SELECT execution FROM moved WHERE status >= 6
 ), deaf AS (
     DELETE FROM perdure.subscriptions AS s USING ended WHERE s.execution = ended.execution
 ), asleep AS (
@@ -71,7 +57,59 @@ WITH given AS (
 ), unlocked AS (
     DELETE FROM perdure.locks AS l USING ended WHERE l.execution = ended.execution RETURNING 1
 )
-SELECT execution, (SELECT count(*) FROM unlocked) AS unlocked FROM written;
+SELECT execution, (SELECT count(*) FROM unlocked) AS unlocked FROM moved;
+
+-- name: starts_turns_and_ends
+-- The same, and before it new executions as their first turns leave them ($10 and on; their journals begin with fact 1). Nobody
+-- can have sent anything to a new execution, so one that begins to wait needs no look into its inbox. What is asked of `key` here
+-- keeps the planner from going through all that was started for each that was given; a key is never null.
+WITH moved AS (
+    UPDATE perdure.executions AS e
+    SET seq = t.first_seq + t.count - 1, status = t.status, level = greatest(e.level, t.level), updated = t.at,
+        home = CASE WHEN t.release THEN '' ELSE e.home END
+    FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[],
+                $8::boolean[], $9::bytea[])
+        AS t (execution, epoch, first_seq, count, at, level, status, release, body)
+    WHERE e.execution = t.execution AND e.epoch = t.epoch AND e.seq = t.first_seq - 1
+    RETURNING e.execution, t.first_seq, t.count, t.at, t.level, t.status, e.tenant, t.body
+), free AS (
+    SELECT * FROM unnest($10::bytea[], $11::text[], $12::text[], $13::bytea[], $14::bigint[], $15::smallint[], $16::text[],
+                         $17::text[], $18::bytea[],
+                         $19::bigint[], $20::integer[], $21::bigint[], $22::integer[], $23::smallint[], $24::bigint[], $25::bytea[])
+        AS g (execution, tenant, workflow, digest, created, priority, home, key, fingerprint,
+              epoch, count, at, level, status, wake, body)
+    WHERE NOT EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = g.execution)
+), taken AS (
+    INSERT INTO perdure.keys (tenant, workflow, key, execution, fingerprint)
+    SELECT tenant, workflow, key, execution, fingerprint FROM free WHERE key <> ''
+    ON CONFLICT (tenant, workflow, key) DO NOTHING RETURNING execution
+), started AS (
+    INSERT INTO perdure.executions
+        (execution, tenant, workflow, digest, created, updated, priority, status, home, epoch, seq, level, key)
+    SELECT execution, tenant, workflow, digest, created, at, priority, status, home, epoch, count, level, key
+    FROM free WHERE key = '' OR execution IN (SELECT execution FROM taken)
+    ON CONFLICT (execution) DO NOTHING RETURNING execution
+), begun AS (
+    SELECT * FROM free WHERE key IS NULL OR execution IN (SELECT execution FROM started)
+), noted AS (
+    INSERT INTO perdure.wakes (execution, due, wake, priority, arrived, tenant)
+    SELECT execution, wake, wake, priority, false, tenant FROM begun WHERE status < 6 AND wake IS NOT NULL
+), journaled AS (
+    INSERT INTO perdure.journal (execution, first_seq, count, at, level, tenant, body)
+    SELECT execution, first_seq, count, at, level, tenant, body FROM moved WHERE count > 0
+    UNION ALL
+    SELECT execution, 1, count, at, level, tenant, body FROM begun WHERE count > 0
+), ended AS (
+    SELECT execution FROM moved WHERE status >= 6
+), deaf AS (
+    DELETE FROM perdure.subscriptions AS s USING ended WHERE s.execution = ended.execution
+), asleep AS (
+    DELETE FROM perdure.wakes AS w USING ended WHERE w.execution = ended.execution
+), unlocked AS (
+    DELETE FROM perdure.locks AS l USING ended WHERE l.execution = ended.execution RETURNING 1
+)
+SELECT execution, (SELECT count(*) FROM unlocked) AS unlocked
+FROM (SELECT execution FROM moved UNION ALL SELECT execution FROM started) AS written;
 
 -- name: start
 -- Adds the rows of new executions and takes their keys; answers with those it added. Neither an id that is there already nor

@@ -9,16 +9,20 @@ from perdure.store.contract import Batch, Committed, KeyedStart
 from perdure.testing.faults import Crash, FaultyStore
 from perdure.testing.stores.place import Place, awaited, raised
 from perdure.testing.stores.samples import (
+    FAILED,
     LEVEL,
     NOW,
     RUNNING,
     SECOND,
     SUCCEEDED,
+    WAITING,
     WORKER,
     a_blob,
+    a_lock,
     a_message,
     a_snapshot,
     a_start,
+    a_subscription,
     a_turn,
     an_event,
     an_id,
@@ -56,6 +60,46 @@ class Commits:
         assert [arrived.message for arrived in await store.inbox(receiver)] == [message]
         assert [found for _, found in await store.events()] == [event]
         assert await store.snapshot(one) == snapshot
+
+    @awaited
+    async def test_what_begins_goes_on_and_ends_is_one_commit(self, place: Place) -> None:
+        """New executions that run, wait and have ended already; others that go on, end and are fenced; a key that is taken."""
+        store = await place.open()
+        on, ends, fenced = await began(store, 3)
+        keyed = an_id()
+        await store.commit(Batch(starts=[a_start(keyed, key="order-17", fingerprint=b"f")], turns=[a_turn(keyed)]))
+        await store.commit(Batch(subscriptions=[a_subscription(ends)]))
+        assert await store.acquire([a_lock(ends), a_lock(on, "other")]) == [True, True]
+        runs, waits, rests, over, late = (an_id() for _ in range(5))
+        committed = await store.commit(
+            Batch(
+                starts=[
+                    a_start(runs, key="order-18", fingerprint=b"g"), a_start(waits), a_start(rests), a_start(over),
+                    a_start(late, key="order-17", fingerprint=b"f"),
+                ],
+                turns=[
+                    a_turn(late), a_turn(on, first_seq=3, count=1), a_turn(runs, count=5, at=NOW + 1),
+                    a_turn(waits, status=WAITING, release=True, wake=NOW + SECOND),
+                    a_turn(rests, status=WAITING, release=True), a_turn(over, status=SUCCEEDED, release=True),
+                    a_turn(ends, first_seq=3, status=FAILED, release=True), a_turn(fenced, first_seq=3, epoch=7),
+                ],
+            )
+        )  # fmt: skip
+        assert committed == Committed(fenced=frozenset((fenced,)), duplicates=frozenset((late,)))
+        rows = {row.execution: row for row in await store.rows()}
+        assert {each: (row.status, row.home, row.seq, row.wake) for each, row in rows.items()} == {
+            on: (RUNNING, WORKER, 3, None), ends: (FAILED, "", 4, None), fenced: (RUNNING, WORKER, 2, None),
+            keyed: (RUNNING, WORKER, 2, None), runs: (RUNNING, WORKER, 5, None), waits: (WAITING, "", 2, NOW + SECOND),
+            rests: (WAITING, "", 2, None), over: (SUCCEEDED, "", 2, None),
+        }  # fmt: skip
+        for execution, row in rows.items():
+            assert sum(step.count for step in await store.journal(execution)) == row.seq
+        assert await store.keyed("default", "orders", "order-18") == KeyedStart(execution=runs, fingerprint=b"g")
+        assert await store.holder("default", "till") is None
+        assert await store.holder("default", "other") == (on, "pay")
+        assert await store.publish([an_event(None)]) == [True]
+        assert await store.inbox(ends) == []  # it waits for nothing more
+        assert [row.execution for row in await store.claim(WORKER, NOW + SECOND, limit=9, level=LEVEL)] == [waits]
 
     @awaited
     async def test_an_empty_batch_is_nothing(self, place: Place) -> None:
