@@ -98,7 +98,7 @@ def _results_are_dropped() -> AbstractContextManager[Any]:
     deliver = Home.deliver
 
     def deaf(self: Home, execution: Any, given: Any, position: int = 0) -> bool:
-        return True if self._turning and isinstance(given, events.Result) else deliver(self, execution, given, position)
+        return True if self._turns.under_way and isinstance(given, events.Result) else deliver(self, execution, given, position)
 
     return patch.object(Home, "deliver", deaf)
 

@@ -38,6 +38,7 @@ class Gathering:
         self.batch = Batch()
         self.stepped: list[SteppedHot] = []
         self.held: list[SteppedHot] = []  # what would write more than every worker reads; nothing of it is in the batch
+        self._of: set[ExecutionId] = set()
         self._bytes = 0
         self._clock = clock
         self._settings = settings
@@ -46,12 +47,20 @@ class Gathering:
         self._drains = drains  # of a worker that stops: is an execution to be let go as it is, for others to go on with?
         self._keep = keep  # large values that are named from now on
 
+    def __contains__(self, execution: ExecutionId) -> bool:
+        return execution in self._of
+
+    def is_empty(self) -> bool:
+        """Was nothing stepped?"""
+        return not self._of
+
     def is_full(self) -> bool:
         """Has it come to as many bytes as one commit may have?"""
         return self._bytes > self._settings.commit_bytes_max
 
     def step(self, hot: Hot) -> None:
         """Step an execution with all that has arrived for it, and add what the commit must write of it."""
+        self._of.add(hot.id)
         taking, hot.inputs = foremost(hot.inputs)
         execution, batch = hot.execution, self.batch
         inputs = [given for given, _ in taking]

@@ -40,6 +40,7 @@ from perdure.runtime.loading import check_end, definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
 from perdure.runtime.plans import Loaded, Plans
 from perdure.runtime.resident import Resident
+from perdure.runtime.turns import Turns
 from perdure.runtime.values import Values
 from perdure.settings import Settings
 from perdure.store.contract import Batch, Committed, ExecutionsRefused, Load, Message, Row, Start, Store
@@ -71,11 +72,9 @@ class Home:
         self._resident = Resident()
         self._values = Values(store, self._resident)
         self._hot: dict[ExecutionId, Hot] = {}
-        self._dirty: dict[ExecutionId, Hot] = {}
         self._arrivals = Arrivals(store, worker)
         self._answers = Answers()
         self._observers: list[Observer] = []
-        self._armed = asyncio.Event()
         self._alarms = Alarms(clock, self._ring)
         self._tasks: list[asyncio.Task[None]] = []
         self._backgrounds: set[asyncio.Task[None]] = set()
@@ -86,10 +85,10 @@ class Home:
         self._pace = Pace()
         self.taken_over: Counter[str] = Counter()  # executions by the workers that died over them
         self._lives = 1  # how often it has become known, each time under another name
-        self._turning = False
         self._busy = 0  # commits in a row that found the store locked
         self.deploys = Deploys(store, clock, reads=level)
         self.attempts = attempts(blob=self._values.body, report=self._report, leased=store.leased)
+        self._turns = Turns(self, store, clock, self._hot)
         self._errands = Errands(store=store, plans=plans, clock=clock, home=self, background=self._background)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -97,7 +96,7 @@ class Home:
     async def open(self) -> None:
         """Become a home that others can see, and begin to take turns."""
         await self._store.register(self.worker, now=self._clock.now(), level=self.deploys.reads)
-        self._tasks = [asyncio.create_task(self._turns(), name="home"), asyncio.create_task(self._polls(), name="inbox")]
+        self._tasks = [asyncio.create_task(self._take_turns(), name="home"), asyncio.create_task(self._polls(), name="inbox")]
 
     async def drain(self) -> None:
         """Before a close, for a worker among others: take nothing over and begin nothing any more. What runs may end by itself
@@ -112,7 +111,7 @@ class Home:
         """Stop in good order: attempts are stopped and reported, executions let go; others may go on with them at once."""
         self._closing = True
         await self.attempts.drain()  # also when the home has failed: what still runs would outlive its home
-        while self._failed is None and (self._dirty or self._turning or self._backgrounds):  # noqa: ASYNC110 - three at once
+        while self._failed is None and (not self._turns.at_rest or self._backgrounds):  # noqa: ASYNC110 - both at once
             await asyncio.sleep(CLOSING_SECONDS)
         tasks = [*self._tasks, *self._backgrounds]
         for task in tasks:
@@ -224,8 +223,7 @@ class Home:
         self._values.keep(blobs)
 
     def _touch(self, hot: Hot) -> None:
-        self._dirty[hot.id] = hot
-        self._armed.set()
+        self._turns.touch(hot)
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work, name="home-background")
@@ -240,51 +238,34 @@ class Home:
 
     # -- turns --------------------------------------------------------------------------------------------------------
 
-    async def _turns(self) -> None:
+    async def _take_turns(self) -> None:
         try:
-            while True:
-                await self._armed.wait()
-                self._armed.clear()
-                if self._failed is not None:
-                    return  # memory may be ahead of the disk: a commit of what comes later would leave a gap in a journal
-                self._turning = True
-                begun = await self._turn()
-                self._turning = False
-                if begun or self._armed.is_set():
-                    await asyncio.sleep(0)  # what was begun may answer at once: then the next turn takes it without a wait
+            await self._turns.take(lambda: self._failed is None)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             self._fail(error)
 
-    async def _turn(self) -> bool:
-        """Step every execution that something arrived for, commit, carry out. Was anything to be carried out?"""
-        dirty, self._dirty = self._dirty, {}
-        turn = Gathering(
+    def begin_turn(self) -> Gathering:
+        """A turn in which nothing was stepped yet."""
+        return Gathering(
             clock=self._clock, settings=self._settings, adopts=self._adopts, writes=self.deploys.writes,
             drains=self._is_to_go if self._draining else None, keep=self._keep,
         )  # fmt: skip
-        for id_, hot in dirty.items():
-            if self._hot.get(id_) is not hot:
-                continue
-            if turn.is_full():
-                self._touch(hot)
-                continue
-            try:
-                turn.step(hot)
-            except Exception as error:  # noqa: BLE001 - a fault of ours in one execution must not stop the others
-                self._quarantine(hot, error)
+
+    async def write(self, turn: Gathering) -> bool:
+        """Commit what was stepped, carry out. Was anything to be carried out?"""
         for hot, _, taking in turn.held:
             await patiently(partial(self._begin_again, hot, taking, held=True))
         batch, stepped = turn.batch, turn.stepped
         if not stepped:
             return False
         try:
-            committed = await self._store.commit(batch) if batch.turns else None
+            committed = await self._turns.commit(turn) if batch.turns else None
         except ExecutionsRefused as refused:
             self._busy, committed = 0, refused.committed
             for execution, reason in refused.refused.items():
-                self._quarantine(self._hot[execution], PerdureError(reason))
+                self.set_aside(self._hot[execution], PerdureError(reason))
         except StoreError as error:
             committed, stepped = await self._commit_failed(stepped, batch, error)
         else:
@@ -355,7 +336,7 @@ class Home:
         """Bring the large values that the step lacked into memory, and go on (day-one 29)."""
         missing = await self._values.fetch(hot.tenant, done.needs)
         if missing:
-            self._quarantine(hot, Refused(f"The store has lost {missing} large values.", code="store.damaged"))
+            self.set_aside(hot, Refused(f"The store has lost {missing} large values.", code="store.damaged"))
             return
         if not done.at_rest:
             hot.inputs.insert(0, (events.Continue(), 0))
@@ -440,7 +421,7 @@ class Home:
     def _is_to_go(self, execution: ExecutionId) -> bool:
         return not self.attempts.holds(execution)
 
-    def _quarantine(self, hot: Hot, error: BaseException) -> None:
+    def set_aside(self, hot: Hot, error: BaseException) -> None:
         """One execution cannot go on here. It is set aside as it is on disk; all others go on."""
         log.error("%s is set aside: %r", hot.text, error, exc_info=error)
         self._forget(hot)
@@ -463,7 +444,7 @@ class Home:
 
     def _forget(self, hot: Hot) -> None:
         self._hot.pop(hot.id, None)
-        self._dirty.pop(hot.id, None)
+        self._turns.forget(hot.id)
 
     async def _started_before(self, hot: Hot) -> None:
         """Another start with this idempotency key was first: that one is the answer, if it asked for the same (rule 55)."""
@@ -491,7 +472,7 @@ class Home:
         except Exception as error:  # what is stored of this one cannot be read: that may break the fold anywhere
             if isinstance(error, StoreError) and not isinstance(error, StoreDamaged):
                 raise
-            self._quarantine(hot, error)
+            self.set_aside(hot, error)
             return
         before = self._hot.get(row.execution)
         if before is not None:  # it was taken from us, and we from whoever took it

@@ -311,6 +311,11 @@ class Store(Protocol):
     """A durable store. Made by its module's `open_store`; closed by `close`."""
 
     # -- the writer ---------------------------------------------------------------------------------------------------
+    @property
+    def commits_apart(self) -> bool:
+        """Does a commit leave the loop to others while it is waited for? Then they have something to do meanwhile."""
+        ...
+
     async def commit(self, batch: Batch) -> Committed:
         """Write all of it in one transaction that is on disk when this returns, or none of it (raises StoreError).
 

@@ -95,6 +95,10 @@ class FaultyStore:
         ]
 
     # -- the contract -------------------------------------------------------------------------------------------------------
+    @property
+    def commits_apart(self) -> bool:
+        return self.store.commits_apart
+
     async def commit(self, batch: Batch) -> Committed:
         return await self._call("commit", lambda: self.store.commit(batch))
 

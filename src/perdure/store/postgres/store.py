@@ -86,6 +86,8 @@ class PostgresStore:
     Used from one event loop; its heartbeats run on a thread of their own, from `register` to `leave` or `close`.
     """
 
+    commits_apart = True
+
     def __init__(self, database: Database, presence: Presence) -> None:
         self._database = database
         self._presence = presence

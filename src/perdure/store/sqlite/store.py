@@ -79,6 +79,8 @@ class SqliteStore:
     blobs are read and written in threads. One process may open a store several times, and several processes on one machine may.
     """
 
+    commits_apart = False  # nor in a thread: there the disk is slow, and two commits of half take twice as long
+
     def __init__(self, database: Database, *, owned: bool, threaded: Threaded = "never") -> None:
         place = database.place
         self._database = database
