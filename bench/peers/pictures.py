@@ -11,6 +11,7 @@ from bench.peers.tables import quantity, times
 
 WIDTH, COLUMNS, GAP, MARGIN = 1_000, 2, 28, 20
 TITLE_HEIGHT, BAR, BAR_GAP, AXIS_HEIGHT = 46, 18, 7, 22
+LEGEND = f"(10×): Perdure on the same kind of store is ten times ahead · {NOT_FLUSHED}"
 GROUP_GAP = 9  # between those on a file and those on PostgreSQL
 LABEL_WIDTH, VALUE_WIDTH = 164, 128
 PANEL_WIDTH = (WIDTH - 2 * MARGIN - GAP * (COLUMNS - 1)) / COLUMNS
@@ -46,7 +47,15 @@ def svg(results: dict[str, Any], scheme: str) -> str:
             left = MARGIN + column * (PANEL_WIDTH + GAP)
             parts.append(f'<g transform="translate({left:.1f} {top:.1f})">\n{_panel(name, rows, colours)}\n</g>')
         top += max(_height(rows) for _, rows in line) + GAP
-    parts.append(_text(MARGIN, top, f"(10×): Perdure on the same kind of store is ten times ahead · {NOT_FLUSHED}", colours.faint, size=11.5))
+    parts.append(
+        _text(
+            MARGIN,
+            top,
+            f"(10×): Perdure on the same kind of store is ten times ahead · {NOT_FLUSHED}",
+            colours.faint,
+            size=11.5,
+        )
+    )
     return _framed("\n".join(parts), top + MARGIN, colours, results)
 
 
