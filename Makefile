@@ -50,7 +50,7 @@ bench-peers: setup  ## measure peers beside it, in the same run (half an hour; A
 	@bench/peers/setup
 	@$(BIN)/python -m bench.peers $(ARGS)
 
-bench-workers: setup  ## one to four workers on one PostgreSQL; four minutes (ARGS="--publish")
+bench-workers: setup  ## one to four workers on one PostgreSQL; some six minutes (ARGS="--publish")
 	@$(BIN)/python -m bench.scaling $(ARGS)
 
 bench-growth: setup  ## measure how cost grows with size, up to a million of each thing; half an hour
