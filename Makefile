@@ -11,7 +11,7 @@ ORDERS ?= 200
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check lint types imports docs bench bench-peers simulate chaos chaos-postgres chaos-graphs hot-parent \
-	attack cluster bloat format clean counts bench-growth
+	attack cluster bloat format clean counts bench-growth bench-workers
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,15 +40,18 @@ imports: setup
 docs: setup  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: setup  ## measure; prints the table and writes bench/results/latest.json
-	@$(BIN)/python -m bench
+bench: setup  ## measure, on a file and on PostgreSQL; prints the table and writes bench/results/latest.json
+	@$(BIN)/python -m bench $(ARGS)
 
 counts: setup  ## what a step costs, in counts, beside the last release's (ARGS='--accept "why"')
 	@$(BIN)/python -m bench.counts $(ARGS)
 
-bench-peers: setup  ## measure peers beside it, in the same run (a quarter of an hour; ARGS="--repeat 5 --publish")
+bench-peers: setup  ## measure peers beside it, in the same run (half an hour; ARGS="--repeat 5 --publish")
 	@bench/peers/setup
 	@$(BIN)/python -m bench.peers $(ARGS)
+
+bench-workers: setup  ## one to four workers on one PostgreSQL; some six minutes (ARGS="--publish")
+	@$(BIN)/python -m bench.scaling $(ARGS)
 
 bench-growth: setup  ## measure how cost grows with size, up to a million of each thing; half an hour
 	@$(BIN)/python -m bench.growth

@@ -40,3 +40,10 @@ def loop(iterations: int, size: int) -> dict[str, Any]:
 def sleeper() -> dict[str, Any]:
     """One long durable wait."""
     return {"perdure": 1, "name": "sleeper", "nodes": {"sleep": {"type": "delay", "for": "30d"}}}
+
+
+def stamped(length: int, ledger: str, seconds: float) -> dict[str, Any]:
+    """Effects one after another that wait so long, and say in the ledger when they begin and end."""
+    effect = {"type": "bench.stamped", "timeout": "30s", "with": {"ledger": ledger, "seconds": seconds}}
+    nodes = {f"n{number}": {**effect, **({"after": f"n{number - 1}"} if number else {})} for number in range(length)}
+    return {"perdure": 1, "name": "stamped", "nodes": nodes, "output": "done"}

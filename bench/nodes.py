@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from functools import cache, lru_cache
 
 from perdure import Context, node
@@ -38,3 +39,13 @@ async def entry(ledger: str, context: Context) -> str:
     os.write(_opened(ledger), context.key.encode() + b"\n")
     await asyncio.sleep((hash(context.key) % 10) / 1_000)
     return context.key
+
+
+@node("bench.stamped", title="A wait that says when")
+async def stamped(ledger: str, seconds: float, context: Context) -> str:
+    """Says in a file when it begins, waits, and says when it ends; by a clock that all processes of the machine share."""
+    file, about = _opened(ledger), f"{os.getpid()} {context.execution} "
+    os.write(file, f"{about}begins {time.monotonic_ns()}\n".encode())
+    await asyncio.sleep(seconds)
+    os.write(file, f"{about}ends {time.monotonic_ns()}\n".encode())
+    return _text(100)

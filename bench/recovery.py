@@ -13,11 +13,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perdure.app import open_engine
+from perdure.app import open_client, open_engine
 from perdure.operations.definitions import read_file
 from perdure.settings import Settings
 
@@ -55,7 +54,7 @@ def measure(folder: Path, *, executions: int = 1_000) -> Recovery:
     first_effect = time.perf_counter() - begin
     if second.wait() != 0:
         raise RuntimeError("the second worker failed")
-    return Recovery(first_effect, *asyncio.run(_audit(database, ledger, executions)))
+    return Recovery(first_effect, *asyncio.run(_audit(database, ledger)))
 
 
 def _worker(database: Path, ledger: Path, executions: int) -> subprocess.Popen[bytes]:
@@ -70,24 +69,13 @@ def _lines(ledger: Path) -> int:
 LEDGER_LINE = 30  # `p1_`, 26 characters, a line feed
 
 
-async def _audit(database: Path, ledger: Path, executions: int) -> tuple[int, int, int]:
-    from perdure.clock import SystemClock
-    from perdure.engine.events import Done
-    from perdure.operations.executions import Executions
-    from perdure.store.sqlite import open_store
+async def _audit(database: Path, ledger: Path) -> tuple[int, int, int]:
+    from bench.crew import audited  # here, since what the worker imports is a part of what is measured
 
-    store = await open_store(database)
-    known = Executions(store, SystemClock())
-    rows = await known.list(limit=executions + 1)
-    twice = ended = 0
-    for row in rows:
-        shown = await known.show(row.execution)
-        ended += shown.state.status == "succeeded"
-        done = Counter(fact.node for moment in shown.timeline for fact in moment.facts if isinstance(fact, Done))
-        twice += sum(count - 1 for count in done.values())
-    await store.close()
+    async with open_client(Settings(store=str(database))) as (_, known):
+        lost, twice = await audited(known)
     keys = ledger.read_bytes().split()  # noqa: ASYNC240 - nothing else runs in this loop
-    return len(rows) - ended, twice, len(keys) - len(set(keys))
+    return lost, twice, len(keys) - len(set(keys))
 
 
 async def _work(database: str, ledger: str, executions: int) -> None:

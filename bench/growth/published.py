@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +120,27 @@ def _number(value: float) -> str:
 
 
 def picture(name: str, rows: Iterable[Row]) -> str:
-    """One picture as SVG, on no ground of its own, the same for the same rows."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
+    """One picture as SVG, the same for the same rows."""
     title, grows, costs, lines = PICTURES[name]
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}):
-        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
-        axes = figure.subplots()
+
+    def curves(axes: Any) -> None:
         for colour, (curve, measure, label) in zip(COLOURS, lines, strict=False):
             points = [(row["size"], row[measure]) for row in rows if row["name"] == curve and measure in row and row["size"]]
             axes.plot(*zip(*points, strict=True) if points else ([], []), marker="o", markersize=4, color=colour, label=label)
         axes.set_xscale("log")
+
+    return drawn(name, title, grows, costs, curves)
+
+
+def drawn(name: str, title: str, grows: str, costs: str, lines: Callable[[Any], None]) -> str:
+    """A picture of the lines that are put on its axes, as SVG on no ground of its own, for light pages and for dark."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}):
+        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+        axes = figure.subplots()
+        lines(axes)
         axes.set_ylim(bottom=0)
         axes.set_title(title, color=GREY)
         axes.set_xlabel(grows, color=GREY)

@@ -1,5 +1,7 @@
 """`python -m bench.peers`: Perdure and its peers in one run, each peer right after ours, several times over; medians count.
 
+What runs on PostgreSQL gets a server of its own each time, which `bench/postgres.py` starts, and is compared with ours on one.
+
 Writes `bench/results/peers.json`; with `--publish` also the tables of `docs/guide/speed.md` and the two pictures of them.
 """
 
@@ -15,12 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import STORE, postgres
 from bench.pages import placed
 from bench.peers import pictures, tables
-from bench.peers.engines import ENGINES, OURS, PEERS, ROOT, WORKLOADS, Engine
+from bench.peers.engines import ENGINES, PEERS, ROOT, WORKLOADS, Engine, ours_beside
 
 RESULTS = ROOT / "bench" / "results" / "peers.json"
 RUN_SECONDS_MAX = 300  # four times what the slowest peer needs on two cores
@@ -36,8 +40,10 @@ def run(engine: Engine, workloads: list[str]) -> list[dict[str, Any]]:
     if not wanted:
         return []
     command = [str(engine.python), "-m", f"bench.peers.{engine.folder}.run", engine.name, *wanted]
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+    with tempfile.TemporaryFile("w+") as log, _surroundings(engine) as environ:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True, env=environ
+        )
         try:
             said, _ = process.communicate(timeout=RUN_SECONDS_MAX)
         except subprocess.TimeoutExpired:
@@ -49,6 +55,17 @@ def run(engine: Engine, workloads: list[str]) -> list[dict[str, Any]]:
             raise RunFailed(f"{engine.name}: its runner ended with {process.returncode}:\n{log.read()[-3_000:]}")
     lines: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines()]
     return lines
+
+
+@contextmanager
+def _surroundings(engine: Engine) -> Iterator[dict[str, str]]:
+    """The environment of its runner; with the URL of a database on a server that has just begun, for those that need one."""
+    environ = {name: value for name, value in os.environ.items() if name != STORE}
+    if not engine.on_postgres:
+        yield environ
+        return
+    with postgres.server() as server:
+        yield {**environ, STORE: postgres.new_database(server.url())}
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -67,18 +84,18 @@ def measured(peers: list[Engine], workloads: list[str], repeat: int) -> tuple[li
     lines: list[dict[str, Any]] = []
     failures: list[str] = []
     for repetition in range(1, repeat + 1):
-        for engine in (each for peer in peers for each in (OURS, peer)):
+        for engine in (each for peer in peers for each in (ours_beside(peer), peer)):
             began = time.perf_counter()
             try:
-                lines += run(engine, [name for name in workloads if engine is not OURS or _needed(name, peers)])
+                lines += run(engine, [name for name in workloads if engine in peers or _needed(name, engine, peers)])
             except RunFailed as failed:
                 failures.append(str(failed))
             print(f"{repetition}/{repeat} {engine.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return lines, failures
 
 
-def _needed(workload: str, peers: list[Engine]) -> bool:
-    return any(workload in peer.loads for peer in peers)
+def _needed(workload: str, ours: Engine, peers: list[Engine]) -> bool:
+    return any(workload in peer.loads for peer in peers if ours_beside(peer) is ours)
 
 
 def rows(lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -90,11 +107,11 @@ def rows(lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             found.setdefault((line["workload"], figure["metric"], line["engine"]), []).append(figure["value"])
     for workload, about in WORKLOADS.items():
         for metric in about.metrics:
-            ours = found.get((workload, metric.name, OURS.name))
             for engine in ENGINES.values():
                 values = found.get((workload, metric.name, engine.name))
                 if values is None:
                     continue
+                ours = found.get((workload, metric.name, ours_beside(engine).name))
                 median = statistics.median(values)
                 yield {
                     "workload": workload,
@@ -108,14 +125,15 @@ def rows(lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                     "max": max(values),
                     "runs": len(values),
                     "load": engine.loads[workload]._asdict(),
-                    "ours_ahead": metric.ahead(statistics.median(ours), median) if ours and engine is not OURS else None,
+                    "ours_ahead": metric.ahead(statistics.median(ours), median) if ours and engine in PEERS else None,
                 }
 
 
 def machine() -> dict[str, Any]:
     """What kind of machine this is, and how busy it is with other things; nothing that would name it."""
     kind = {"system": platform.system(), "machine": platform.machine(), "python": platform.python_version()}
-    return {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), **kind}
+    of_server = {"postgresql": postgres.release(), "settings": postgres.told()}
+    return {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), **kind, **of_server}
 
 
 def publish(results: dict[str, Any]) -> list[Path]:

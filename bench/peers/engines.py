@@ -67,6 +67,7 @@ class Engine(NamedTuple):
     loads: dict[str, Load]
     lacks: dict[str, str]  # workload -> why there is no figure
     flushes_steps: bool = True  # whether what a step did is on the disk before the next one begins
+    on_postgres: bool = False  # whether its runner is given the URL of an empty database (`bench.STORE`)
 
     @property
     def label(self) -> str:
@@ -94,9 +95,18 @@ OURS = Engine(
         "fan-out-1000": Load(1, 1_000),
         "loop": Load(1, 1_000),
         "latency": Load(500),
-        "sleepers": Load(10_000, 1, 500),
+        "sleepers": Load(100_000, 1, 500),
     },
     {},
+)
+
+OURS_ON_POSTGRES = Engine(
+    "Perdure on PostgreSQL",
+    "perdure",
+    "fsync and synchronous_commit on: start, parameters and output of every step are on disk, flushed, before the next begins",
+    OURS.loads,
+    {},
+    on_postgres=True,
 )
 
 DBOS = Engine(
@@ -112,6 +122,31 @@ DBOS = Engine(
         "sleepers": Load(500, 1, 100),
     },
     {},
+)
+
+DBOS_ON_POSTGRES = Engine(
+    "DBOS on PostgreSQL",
+    "dbos",
+    "fsync and synchronous_commit on: inputs when a workflow starts and the output of every step are flushed to the disk",
+    DBOS.loads,
+    {},
+    on_postgres=True,
+)
+
+ABSURD = Engine(
+    "absurd",
+    "absurd",
+    "fsync and synchronous_commit on: inputs when a task is spawned and the output of every step are flushed to the disk",
+    {
+        "chain": Load(200, 10, 100),
+        "fan-out-100": Load(10, 100, 10),
+        "fan-out-1000": Load(1, 1_000),
+        "loop": Load(1, 1_000),
+        "latency": Load(200),
+        "sleepers": Load(1_000, 1, 100),
+    },
+    {},
+    on_postgres=True,
 )
 
 RESTATE = Engine(
@@ -166,5 +201,15 @@ N8N_EACH = Engine(
     _N8N_LACKS,
 )
 
-PEERS = (RESTATE, DBOS, N8N, N8N_EACH, PREFECT)
-ENGINES = {engine.name: engine for engine in (OURS, *PEERS)}
+PEERS = (RESTATE, DBOS, N8N, N8N_EACH, PREFECT, DBOS_ON_POSTGRES, ABSURD)
+ENGINES = {
+    engine.name: engine
+    for ours in (OURS, OURS_ON_POSTGRES)
+    for engine in (ours, *(peer for peer in PEERS if peer.on_postgres == ours.on_postgres))
+}
+"""In the order of tables and pictures: ours before the peers that it is compared with."""
+
+
+def ours_beside(engine: Engine) -> Engine:
+    """What an engine is compared with: ours on the same kind of store."""
+    return OURS_ON_POSTGRES if engine.on_postgres else OURS

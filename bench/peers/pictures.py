@@ -6,12 +6,14 @@ import math
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from bench.peers.engines import ENGINES, NOT_FLUSHED, OURS, WORKLOADS, Metric
+from bench.peers.engines import ENGINES, NOT_FLUSHED, PEERS, WORKLOADS, Metric
 from bench.peers.tables import quantity, times
 
 WIDTH, COLUMNS, GAP, MARGIN = 1_000, 2, 28, 20
 TITLE_HEIGHT, BAR, BAR_GAP, AXIS_HEIGHT = 46, 18, 7, 22
-LABEL_WIDTH, VALUE_WIDTH = 152, 128
+LEGEND = f"(10×): Perdure on the same kind of store is ten times ahead · {NOT_FLUSHED}"
+GROUP_GAP = 9  # between those on a file and those on PostgreSQL
+LABEL_WIDTH, VALUE_WIDTH = 164, 128
 PANEL_WIDTH = (WIDTH - 2 * MARGIN - GAP * (COLUMNS - 1)) / COLUMNS
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
@@ -45,7 +47,15 @@ def svg(results: dict[str, Any], scheme: str) -> str:
             left = MARGIN + column * (PANEL_WIDTH + GAP)
             parts.append(f'<g transform="translate({left:.1f} {top:.1f})">\n{_panel(name, rows, colours)}\n</g>')
         top += max(_height(rows) for _, rows in line) + GAP
-    parts.append(_text(MARGIN, top, f"(10×): Perdure is ten times ahead · {NOT_FLUSHED}", colours.faint, size=11.5))
+    parts.append(
+        _text(
+            MARGIN,
+            top,
+            f"(10×): Perdure on the same kind of store is ten times ahead · {NOT_FLUSHED}",
+            colours.faint,
+            size=11.5,
+        )
+    )
     return _framed("\n".join(parts), top + MARGIN, colours, results)
 
 
@@ -57,7 +67,18 @@ def _rows(results: dict[str, Any], workload: str) -> list[dict[str, Any]]:
 
 
 def _height(rows: list[dict[str, Any]]) -> float:
-    return TITLE_HEIGHT + len(rows) * (BAR + BAR_GAP) + AXIS_HEIGHT
+    return _tops(rows)[-1] + BAR + BAR_GAP + AXIS_HEIGHT
+
+
+def _tops(rows: list[dict[str, Any]]) -> list[float]:
+    """Where each bar begins."""
+    tops, top = [], float(TITLE_HEIGHT)
+    for before, row in zip([rows[0], *rows], rows, strict=False):
+        changes = ENGINES[before["engine"]].on_postgres != ENGINES[row["engine"]].on_postgres
+        top += GROUP_GAP if changes else 0
+        tops.append(top)
+        top += BAR + BAR_GAP
+    return tops
 
 
 def _framed(content: str, height: float, colours: Scheme, results: dict[str, Any]) -> str:
@@ -83,10 +104,10 @@ def _panel(workload: str, rows: list[dict[str, Any]], colours: Scheme) -> str:
     parts = [
         _text(0, 14, WORKLOADS[workload].title, colours.text, weight=600),
         _text(0, 32, _scale(metric), colours.faint, size=11.5),
-        _grid(lowest, highest, len(rows), colours),
+        _grid(lowest, highest, _tops(rows)[-1] + BAR + BAR_GAP, colours),
     ]
-    for place, row in enumerate(rows):
-        parts.append(_bar(row, TITLE_HEIGHT + place * (BAR + BAR_GAP), _x(row["median"], lowest, highest), colours))
+    for top, row in zip(_tops(rows), rows, strict=True):
+        parts.append(_bar(row, top, _x(row["median"], lowest, highest), colours))
     return "\n".join(parts)
 
 
@@ -108,12 +129,11 @@ def _x(value: float, lowest: int, highest: int) -> float:
     return room * (math.log10(value) - lowest) / (highest - lowest)
 
 
-def _grid(lowest: int, highest: int, count: int, colours: Scheme) -> str:
-    bottom = TITLE_HEIGHT + count * (BAR + BAR_GAP)
+def _grid(lowest: int, highest: int, bottom: float, colours: Scheme) -> str:
     parts = []
     for power in range(lowest, highest + 1):
         x = LABEL_WIDTH + _x(10.0**power, lowest, highest)
-        parts.append(f'<path d="M{x:.1f} {TITLE_HEIGHT - 4}V{bottom}" stroke="{colours.grid}"/>')
+        parts.append(f'<path d="M{x:.1f} {TITLE_HEIGHT - 4}V{bottom:.1f}" stroke="{colours.grid}"/>')
         parts.append(_text(x, bottom + 14, _tick(power), colours.faint, anchor="middle", size=10.5))
     return "\n".join(parts)
 
@@ -126,13 +146,13 @@ def _tick(power: int) -> str:
 
 
 def _bar(row: dict[str, Any], top: float, length: float, colours: Scheme) -> str:
-    ours = row["engine"] == OURS.name
+    ours = ENGINES[row["engine"]] not in PEERS
     colour, weight, middle = colours.ours if ours else colours.theirs, 600 if ours else 400, top + BAR - 5
     said = quantity(row["median"], row["unit"]) + ("" if row["ours_ahead"] is None else f" ({times(row['ours_ahead'])})")
     return "\n".join(
         (
             _text(LABEL_WIDTH - 8, middle, ENGINES[row["engine"]].label, colours.text, anchor="end", weight=weight, size=12),
-            f'<rect x="{LABEL_WIDTH}" y="{top}" width="{length:.1f}" height="{BAR}" rx="2" fill="{colour}"/>',
+            f'<rect x="{LABEL_WIDTH}" y="{top:.1f}" width="{length:.1f}" height="{BAR}" rx="2" fill="{colour}"/>',
             _text(LABEL_WIDTH + length + 6, middle, said, colours.text, weight=weight, size=12, halo=colours.page),
         )
     )

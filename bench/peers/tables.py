@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.pages import table
-from bench.peers.engines import ENGINES, NOT_FLUSHED, OURS, PEERS, WORKLOADS
+from bench.peers.engines import ENGINES, NOT_FLUSHED, PEERS, WORKLOADS
 
 NONE = "–"
 BUSY = 0.5  # where more processes than that want a core, whoever waits for the disk waits for a core as well
@@ -46,7 +46,7 @@ def text(results: dict[str, Any]) -> str:
         lines.append(f"\n{WORKLOADS[workload].title}: {metric}")
         for row in of:
             spread = f"{number(row['min'])} … {number(row['max'])}"
-            ahead = "" if row["engine"] == OURS.name else f"ours ahead {times(row['ours_ahead'])}"
+            ahead = "" if _is_ours(row) else f"ours ahead {times(row['ours_ahead'])}"
             lines.append(
                 f"  {row['engine']:23} {quantity(row['median'], row['unit']):>20} {spread:>20}  {load(row):26} {ahead}"
             )
@@ -55,7 +55,15 @@ def text(results: dict[str, Any]) -> str:
 
 def markdown(results: dict[str, Any]) -> str:
     """For the page: how it was run, medians side by side, every row with its spread, and the durability of each engine."""
-    return "\n\n".join((_run(results), _side_by_side(results), _all_rows(results), _durability(results), _lacking(results)))
+    parts = (
+        _run(results),
+        _side_by_side(results, "Each on a file, or on the store that it brings along", on_postgres=False),
+        _side_by_side(results, f"All on the same PostgreSQL: {_server(results)}", on_postgres=True),
+        _all_rows(results),
+        _durability(results),
+        _lacking(results),
+    )
+    return "\n\n".join(part for part in parts if part)
 
 
 def _groups(results: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]]]:
@@ -82,23 +90,34 @@ def _run(results: dict[str, Any]) -> str:
     )
 
 
-def _side_by_side(results: dict[str, Any]) -> str:
-    engines = _present(results)
+def _server(results: dict[str, Any]) -> str:
+    return f"{results['machine']['postgresql']}, {results['machine']['settings']}"
+
+
+def _side_by_side(results: dict[str, Any], title: str, *, on_postgres: bool) -> str:
+    """The medians of all that were measured on that kind of store; empty where none was."""
+    engines = [name for name in _present(results) if ENGINES[name].on_postgres == on_postgres]
+    if not engines:
+        return ""
     body = []
     for workload, metric, of in _groups(results):
         by_engine = {row["engine"]: row for row in of}
         cells = [_cell(by_engine.get(engine)) for engine in engines]
         body.append([f"{WORKLOADS[workload].title}: {metric}", *cells])
-    beside = table(["Workload", *(ENGINES[name].label for name in engines)], body)
+    beside = f"**{title}**\n\n" + table(["Workload", *(ENGINES[name].label for name in engines)], body)
     starred = any(not ENGINES[name].flushes_steps for name in engines)
     return f"{beside}\n\n\\{NOT_FLUSHED}" if starred else beside
+
+
+def _is_ours(row: dict[str, Any]) -> bool:
+    return ENGINES[row["engine"]] not in PEERS
 
 
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return NONE
     shown = quantity(row["median"], row["unit"])
-    return f"**{shown}**" if row["engine"] == OURS.name else f"{shown} ({times(row['ours_ahead'])})"
+    return f"**{shown}**" if _is_ours(row) else f"{shown} ({times(row['ours_ahead'])})"
 
 
 def _all_rows(results: dict[str, Any]) -> str:

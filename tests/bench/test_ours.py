@@ -12,11 +12,23 @@ from bench.__main__ import GOALS, budget, ours
 from perdure.cli.budget import PARTS
 
 
-def test_a_row_stands_beside_its_goal() -> None:
-    """Median, spread and what it was meant to reach."""
-    metric = next(iter(GOALS))
-    row = {"workload": "chain", "metric": metric, "unit": "steps/s", "median": 23456.0, "min": 20000.0, "max": 25000.0}
-    assert f"| chain | {metric} | **23,456** steps/s | 20,000 … 25,000 | ≥ 20,000 |" in ours([row], repeat=5, load=0.1)
+def test_a_row_stands_beside_its_goal_and_a_file_beside_postgresql() -> None:
+    """Median, spread and what it was meant to reach, there and there; what is measured on one of them only has gaps."""
+    metric = next(iter(GOALS["sqlite"]))
+    about = {"workload": "chain", "metric": metric, "unit": "steps/s", "median": 23456.0, "min": 20000.0, "max": 25000.0}
+    rows = [
+        {**about, "store": "sqlite"},
+        {**about, "store": "sqlite", "workload": "loop", "metric": "other"},
+        {**about, "store": "postgresql", "median": 16000.0},
+        {**about, "store": "postgresql", "metric": "only there"},
+    ]
+    lines = ours(rows, repeat=5, load=0.1).splitlines()[-3:]
+    spread = "20,000 … 25,000"
+    assert lines == [
+        f"| chain | {metric} | **23,456** steps/s | {spread} | ≥ 20,000 | **16,000** steps/s | {spread} | ≥ 15,000 |",
+        f"| chain | only there |  |  |  | **23,456** steps/s | {spread} |  |",
+        f"| loop | other | **23,456** steps/s | {spread} |  |  |  |  |",
+    ]
 
 
 def test_a_budget_has_a_line_for_each_part_and_their_sum() -> None:

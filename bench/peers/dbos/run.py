@@ -1,4 +1,4 @@
-"""Runs the workloads on DBOS: workflows and steps are decorated functions of this process, SQLite holds what they did."""
+"""Runs the workloads on DBOS: workflows and steps are decorated functions of this process, a database holds what they did."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
-from bench.peers.engines import TEXT_BYTES
+from bench.peers.engines import ENGINES, TEXT_BYTES
 from bench.peers.loopback import data_folder
 from bench.peers.measures import report
 from dbos import DBOS
+
+from bench import STORE
 
 TEXT = "x" * TEXT_BYTES
 MONTH_SECONDS = 30 * 86_400
@@ -60,13 +63,17 @@ class Dbos:
 @asynccontextmanager
 async def opened(engine: str) -> AsyncIterator[Dbos]:
     with data_folder("dbos") as folder:
-        database = folder / "dbos.sqlite"
-        with sqlite3.connect(database) as made:
-            made.execute("PRAGMA journal_mode=WAL")  # a property of the file: all connections of DBOS follow it
-        made.close()
-        DBOS(config={"name": "peer", "system_database_url": f"sqlite:///{database}", "log_level": "ERROR"})
+        url = os.environ[STORE] if ENGINES[engine].on_postgres else _file(folder / "dbos.sqlite")
+        DBOS(config={"name": "peer", "system_database_url": url, "log_level": "ERROR"})
         DBOS.launch()
         yield Dbos()
+
+
+def _file(database: Path) -> str:
+    with sqlite3.connect(database) as made:
+        made.execute("PRAGMA journal_mode=WAL")  # a property of the file: all connections of DBOS follow it
+    made.close()
+    return f"sqlite:///{database}"
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from bench.__main__ import MEASURES
+from bench.peers.engines import ENGINES
 from bench.peers.loopback import data_folder
 from bench.peers.measures import Report
+from bench.postgres import empty_store
 
+from bench import STORE
 from perdure import __version__
 
 
@@ -17,7 +22,8 @@ def main() -> None:
     report = Report()
     with data_folder("perdure") as folder:
         for workload in workloads:
-            values = [value for *_, value in MEASURES[workload](Path(folder) / workload)]
+            with empty_store(os.environ[STORE]) if ENGINES[engine].on_postgres else nullcontext():
+                values = [value for *_, value in MEASURES[workload](Path(folder) / workload)]
             report.tell(engine, __version__, workload, values)
 
 
