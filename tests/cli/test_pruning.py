@@ -17,7 +17,7 @@ def test_prune_says_what_went(perdure: Perdure) -> None:
     assert finished.code == 0
     first, last = finished.stdout.splitlines()
     assert first.split() == ["2", "soon"]
-    assert last.startswith("pruned 2 executions with 6 facts, 0 events, 0 large values of 0 B; the file is ")
+    assert last.startswith("pruned 2 executions with 6 facts, 0 events, 0 large values of 0 B; the store is ")
     assert [line["execution"] for line in perdure("list", "--json").lines] == [kept]
     assert perdure("verify").code == 0
     assert perdure("show", kept).code == 0

@@ -56,7 +56,7 @@ def _summary(pruned: Pruned, *, dry_run: bool) -> str:
     ]  # fmt: skip
     line = f"{'would prune' if dry_run else 'pruned'} {', '.join(parts)}"
     if not dry_run:
-        line += f"; the file is {_bytes(pruned.freed)} shorter"
+        line += f"; the store is {_bytes(pruned.freed)} smaller"
     return line + (f"; {_many(pruned.kept, 'execution')} kept, since who started them goes on" if pruned.kept else "")
 
 

@@ -68,7 +68,7 @@ class Pruned(msgspec.Struct, kw_only=True):
     events: int = 0
     blobs: int = 0
     blob_bytes: int = 0
-    freed: int = 0  # bytes that the store's file has become shorter
+    freed: int = 0  # bytes that the store has become smaller
     workflows: dict[str, int] = msgspec.field(default_factory=dict)
     ruled: bool = False  # does anything have a retention at all?
 
