@@ -123,12 +123,12 @@ def a_flush_more(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_task_more(patch: pytest.MonkeyPatch) -> None:
-    original = Home._turn
+    original = Home.write
 
-    async def turn(home: Home) -> None:
-        await asyncio.create_task(original(home))
+    async def write(home: Home, turn: gathering.Gathering) -> bool:
+        return await asyncio.create_task(original(home, turn))
 
-    patch.setattr(Home, "_turn", turn)
+    patch.setattr(Home, "write", write)
 
 
 @measured

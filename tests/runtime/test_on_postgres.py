@@ -74,6 +74,7 @@ def new_place(postgres_server: PostgresServer) -> Iterator[Callable[[], Postgres
         name = stack.enter_context(postgres_server.clean_database())
         sql, spoil = partial(postgres_server.sql, database=name), partial(postgres_server.spoil, name)
         place = PostgresPlace(postgres_server.url(name), sql, spoil)
+        place.busy_timeout_ms = 5_000  # nobody keeps a lock here; how fast the machine is must not matter
         stack.callback(place.abandon)
         return place
 

@@ -21,7 +21,7 @@ HALVED_MIN = 32
 """Executions that a turn takes all at once: half of so few is hardly written sooner."""
 
 LOOP_SHARE = 2
-"""What an execution costs the loop in a turn, in times of what stepping it costs: the rest is to begin its work and to end it."""
+"""What an execution costs the loop in a turn, in times of what stepping it costs: the rest is to begin and to end its work."""
 
 
 class Turning(Protocol):

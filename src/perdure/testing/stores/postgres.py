@@ -36,11 +36,12 @@ class PostgresPlace:
     def __init__(self, url: str, sql: Sql, spoil: Callable[[str], None]) -> None:
         self.url = url
         self.sql = sql
+        self.busy_timeout_ms = BUSY_TIMEOUT_MS
         self._spoil = spoil
         self._opened: list[PostgresStore] = []
 
     async def open(self) -> PostgresStore:
-        store = await open_store(self.url, busy_timeout_ms=BUSY_TIMEOUT_MS, lease=LEASE)
+        store = await open_store(self.url, busy_timeout_ms=self.busy_timeout_ms, lease=LEASE)
         self._opened.append(store)
         return store
 
