@@ -22,6 +22,8 @@ from typing import Any
 
 import asyncpg
 
+PROGRAMS = "PERDURE_TEST_POSTGRES"
+"""Names the folder with the programs of another server (`/usr/lib/postgresql/15/bin`), to test with that one."""
 SECONDS_MAX = 60
 USER = "postgres"
 OPTIONS = {
@@ -73,14 +75,19 @@ class PostgresServer:
         self.spoiled: set[str] = set()  # databases that no other test may have
         # The server refuses to run as root; whoever it runs as must be able to enter its folder and its programs.
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self._programs = self._reachable(_package())
+        self.folder.chmod(0o755)
+        elsewhere = os.environ.get(PROGRAMS)
+        self._programs = Path(elsewhere) if elsewhere else self._reachable(_package())
         self.data = self.folder / "data"
         self.sockets = self.folder / "sockets"
         for made in (self.data, self.sockets):
             made.mkdir()
             if self._user is not None:
                 os.chown(made, self._user.pw_uid, self._user.pw_gid)
-        self._run("initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "--no-sync", "--no-instructions", "-E", "UTF8")
+        self._run(
+            "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--data-checksums", "--no-sync",
+            "--no-instructions",
+        )  # fmt: skip
         if network:
             with (self.data / "pg_hba.conf").open("a") as allowed:
                 allowed.write(f"host all all {network} trust\n")
@@ -203,7 +210,6 @@ class PostgresServer:
 
     def _reachable(self, package: Path) -> Path:
         """The folder of the server's programs; a copy of them where their own cannot be entered by whoever runs them."""
-        self.folder.chmod(0o755)
         if self._user is not None and not all(each.stat().st_mode & 0o001 for each in package.parents):
             package = Path(shutil.copytree(package, self.folder / "package", ignore=_others(package)))
         return package / _SERVERS_VERSION / "bin"
