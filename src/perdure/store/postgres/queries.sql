@@ -396,12 +396,12 @@ SELECT perdure.now_us() AS now,
        (extract(epoch FROM coalesce(a.xact_start, p.prepared)) * 1000000)::bigint AS began,
        coalesce(a.usename, p.owner)::text AS "user", coalesce(a.datname, p.database)::text AS database,
        a.application_name AS application, a.state AS state, p.gid AS prepared
-FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin, pg_snapshot_xmax(pg_current_snapshot()) AS xmax) AS s
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin) AS s
 JOIN pg_locks AS l ON l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
     AND l.transactionid = (s.xmin::text::bigint & 4294967295)::text::xid
 LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
 LEFT JOIN pg_prepared_xacts AS p ON p.transaction = l.transactionid
-WHERE s.xmin < s.xmax LIMIT 1;
+LIMIT 1;
 
 -- name: snapshot
 -- The snapshot of an execution; none of one that was removed.
