@@ -1,4 +1,4 @@
-"""The feed as records: its rows and pages, what holds it up, and the cursors by which a reader goes on, the same in every store."""
+"""The feed as records: its rows and pages, what holds it up, and the cursors by which readers go on, alike in every store."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedLag(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds the feed up: the oldest transaction that writes, and may have written what comes next. Times: microseconds UTC.
+    """What holds the feed up: the oldest transaction that writes, and may have written what comes next. Microseconds UTC.
 
-    `now`: by the store's clock. `waits`: since when the oldest step waits that is on disk and not in the feed yet, None when none
-    does. `began`: when the transaction began, None where this user may not know. `who`: about it, for people; `pid`: the
+    `now`: by the store's clock. `waits`: since when the oldest step waits that is on disk and not in the feed yet, None when
+    none does. `began`: when the transaction began, None where this user may not know. `who`: about it, for people; `pid`: the
     server's process, 0 for a transaction that was prepared and left.
     """
 
@@ -185,7 +185,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begun(cursor: Cursor, standing: Standing) -> Cursor:
-    """The cursor as of this store and its removals by now. Raises CursorRefused where the store's history is not the cursor's."""
+    """The cursor as of this store and its removals by now. Raises CursorRefused where it is not of the store's history."""
     if not cursor.history:
         return msgspec.structs.replace(cursor, history=standing.history, removals=standing.removals)
     if cursor.history != standing.history:
@@ -205,16 +205,13 @@ def page(cursor: Cursor, standing: Standing, looked: Sequence[Looked], *, select
     rows = []
     for row in looked:
         passed = cursor.facts if (row.number, row.execution, row.first_seq) == cursor.place else 0
-        now = msgspec.structs.replace(
-            cursor, number=row.number, execution=row.execution, first_seq=row.first_seq, facts=0
-        )
-        if row.stays and (selection.tenant is None or row.tenant == selection.tenant):
-            rows.append(
-                FeedRow(
-                    execution=ExecutionId(row.execution), tenant=row.tenant, first_seq=row.first_seq, count=row.count, at=row.at,
-                    level=row.level, body=row.body, passed=passed, cursor=now.text(),
-                )  # fmt: skip
-            )
+        now = msgspec.structs.replace(cursor, number=row.number, execution=row.execution, first_seq=row.first_seq, facts=0)
+        if row.stays and selection.tenant in (None, row.tenant):
+            given = FeedRow(
+                execution=ExecutionId(row.execution), tenant=row.tenant, first_seq=row.first_seq, count=row.count,
+                at=row.at, level=row.level, body=row.body, passed=passed, cursor=now.text(),
+            )  # fmt: skip
+            rows.append(given)
     return FeedPage(rows=rows, cursor=now.text(), gap=gap, more=len(looked) == limit)
 
 
@@ -229,7 +226,7 @@ def page_of_execution(
 ) -> FeedPage:  # fmt: skip
     """The page of one execution, whose own order is enough: nothing of it is ever late. Raises NotFound where it is not there.
 
-    A row: history, the execution's last fact and tenant, then a step's first fact, count, time, level and body, if there is one.
+    A row: history, the execution's last fact and tenant; then of a step first fact, count, time, level and body, if there is on
     """
     execution = selection.execution
     assert execution is not None, "it is of one execution"

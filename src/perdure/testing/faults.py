@@ -144,7 +144,7 @@ class FaultyStore:
         )
 
     async def feed_lag(self) -> FeedLag | None:
-        return await self._call("feed_lag", lambda: self.store.feed_lag())
+        return await self._call("feed_lag", self.store.feed_lag)
 
     async def send(self, messages: Sequence[Message]) -> list[bool]:
         return await self._call("send", lambda: self.store.send(messages))

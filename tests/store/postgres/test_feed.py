@@ -168,7 +168,7 @@ def test_the_steps_of_one_execution_wait_for_nobody(postgres_place: PostgresPlac
 
 
 def test_who_holds_the_feed_up_is_told(postgres_place: PostgresPlace) -> None:
-    """Which process, since when, and since when what is on disk waits for it; not one that only reads, and nobody afterwards."""
+    """Which process, since when, and since when what is on disk waits for it; not one that only reads, nobody afterwards."""
 
     async def main() -> None:
         store = await postgres_place.open()
@@ -208,7 +208,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("when", ["the tables were empty", "they were full"])
 def test_a_page_is_read_by_the_index_and_no_further(own_place: PostgresPlace, when: str) -> None:
-    """Wherever it begins, and whenever its plan was made: no more rows of the journal are looked at than a transaction above it."""
+    """Wherever it begins, and whenever its plan was made: no more rows are looked at, but for those of a transaction."""
 
     async def plans(store: PostgresStore, connection: asyncpg.Connection) -> None:
         if when == "they were full":
@@ -249,7 +249,7 @@ def test_a_page_is_read_by_the_index_and_no_further(own_place: PostgresPlace, wh
 
 
 def test_a_page_is_one_statement(postgres_place: PostgresPlace) -> None:
-    """So what is told beside the rows, the gap above all, is as of the same moment; and a reader costs one way to the server."""
+    """So what is told beside the rows, the gap above all, is as of the same moment; and it costs one way to the server."""
 
     async def main() -> None:
         store = await postgres_place.open()
@@ -280,14 +280,14 @@ def test_it_is_read_behind_a_pool(pooled_place: PostgresPlace) -> None:
 
 
 def copied(place: PostgresPlace, by: int) -> None:
-    """What a restore leaves in another server: rows whose transactions have there, as of now, numbers that lie ahead, or long ago."""
+    """What a restore leaves in another server: rows whose transactions, as of there, are to come, or are long over."""
     place.sql("UPDATE perdure.journal SET xid = (xid::text::bigint + $1)::text::xid8", by)
     place.sql("UPDATE perdure.meta SET value = convert_to('7000000000000000000/1', 'UTF8') WHERE name = 'database'")
 
 
 @pytest.mark.parametrize("by", [1_000_000, -5])
 def test_a_restored_copy_begins_another_history(own_place: PostgresPlace, by: int) -> None:
-    """Cursors of before are refused; all that was restored can be read, in its order, and what is written there comes after it."""
+    """Cursors of before are refused; all that was restored can be read, in its order, and what is written then comes after."""
 
     async def main() -> None:
         store = await own_place.open()

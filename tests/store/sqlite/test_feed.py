@@ -43,7 +43,7 @@ def test_a_page_is_found_without_looking_at_what_is_before(tmp_path: Path, name:
 
 
 def test_the_last_position_is_kept_when_its_row_goes(tmp_path: Path) -> None:
-    """By a row of no execution, of which there is at most one: it goes when another row comes after it, and the store is sound."""
+    """By a row of no execution, of which there is one at most: it goes when another row comes after it; the store is sound."""
 
     async def work(store: SqliteStore) -> None:
         for _ in range(3):

@@ -19,20 +19,20 @@ async def read_feed(database: Database, *, after: str, selection: Selection, lim
         own = await database.all("feed_of_execution", selection.execution, cursor.last_seq, limit)
         return page_of_execution(cursor, [tuple(row) for row in own], selection=selection, limit=limit, latest=latest)
     rows = await database.all(
-        "feed", str(cursor.number), cursor.execution, cursor.last_seq, 0 if latest else limit, cursor.removals, selection.tenant,
-        cursor.first_seq,
+        "feed", str(cursor.number), cursor.execution, cursor.last_seq, 0 if latest else limit, cursor.removals,
+        selection.tenant, cursor.first_seq,
     )  # fmt: skip
     history, horizon, found, reached, removals, gap, *_ = rows[0]
     standing = Standing(
-        history=history, end=int(horizon) - 1, found=(int(found), cursor.execution, cursor.first_seq) if found is not None else None,
-        reached=reached, removals=removals or 0, gap=gap,
+        history=history, end=int(horizon) - 1, reached=reached, removals=removals or 0, gap=gap,
+        found=(int(found), cursor.execution, cursor.first_seq) if found is not None else None,
     )  # fmt: skip
     if latest:
         return at_end(cursor, standing)
     looked = [
         Looked(
-            number=int(xid), execution=execution, first_seq=first_seq, count=count, at=at, level=level, tenant=tenant, body=body,
-            stays=stays,
+            number=int(xid), execution=execution, first_seq=first_seq, count=count, at=at, level=level, tenant=tenant,
+            body=body, stays=stays,
         )
         for *_, xid, execution, first_seq, count, at, level, tenant, body, stays in map(tuple, rows) if xid is not None
     ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Whether a database is still the one that its history was written in: a restored copy begins another one.
 
-A restore gives transactions other numbers, mostly smaller ones than those that the copy's rows bear. So the rows to come count on from
-where the copy's end, and the cursors of readers, who had read something else beyond that, are of another history.
+A restore gives transactions other numbers, mostly smaller ones than those that the copy's rows bear. So the rows to come count
+on from where the copy's end, and the cursors of readers, who had read something else beyond that, are of another history.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def know_history(database: Database) -> None:
             return
         if known is not None:
             await _begin_anew(session)
-            log.warning("%s was restored from a copy: its feed begins a new history, and cursors of before are refused", database.place)
+            log.warning("%s was restored from a copy: its feed begins anew, and cursors of before are refused", database.place)
         await run(_NOTE, is_here)
 
 

@@ -71,8 +71,8 @@ def clear(database: Database, limit: int) -> int:
 
 
 def _clear_journal(database: Database, executions: tuple[bytes, ...], limit: int) -> int:
-    """Clear away journal rows. The database gives the position after the last row's to the next one: should the last row go, its
-    position is kept, or a reader of the feed who is past it would miss what comes.
+    """Clear away journal rows. The database gives the position after the last row's to the next one: should the last row go,
+    its position is kept, or a reader of the feed who is past it would miss what comes.
     """
     ((last,),) = database.all(SQL["last_position"])
     done = database.many(SQL["clear_journal"], [(apsw.carray(executions), limit)])

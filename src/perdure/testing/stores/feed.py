@@ -1,4 +1,4 @@
-"""What the feed promises: every step once, those of an execution in order, wherever a reader stops and whoever writes meanwhile."""
+"""What the feed promises: every step once, those of an execution in order, wherever a reader stops and whoever writes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Feed:
         for limit in (1, 2, 3, 7, 20):
             assert [_step(row) for row in await _read(store, limit=limit)] == [_step(row) for row in whole]
         for number, row in enumerate(whole, 1):
-            assert [_step(each) for each in await _read(store, after=row.cursor, limit=3)] == [_step(each) for each in whole[number:]]
+            rest = await _read(store, after=row.cursor, limit=3)
+            assert [_step(each) for each in rest] == [_step(each) for each in whole[number:]]
 
     @awaited
     async def test_a_reader_may_stop_within_a_step(self, place: Place) -> None:
@@ -66,7 +67,8 @@ class Feed:
         store = await place.open()
         (one,) = await began(store)
         await store.commit(Batch(turns=[a_turn(one, first_seq=3, count=3), a_turn(one, first_seq=6)]))
-        for given in ({}, {"execution": one}):
+        selections: list[dict[str, Any]] = [{}, {"execution": one}]
+        for given in selections:
             whole = await _read(store, **given)
             page = await store.feed(after=within(whole[1].cursor, 2), **given)
             assert [(_step(row), row.passed) for row in page.rows] == [((one, 3), 2), ((one, 6), 0)]
@@ -77,7 +79,9 @@ class Feed:
     async def test_the_end_is_where_only_what_is_new_comes(self, place: Place) -> None:
         """`latest` gives the cursor behind all that is there."""
         store = await place.open()
-        for given in ({}, {"tenant": "default"}):
+        selections: list[dict[str, Any]] = [{}, {"tenant": "default"}]
+        new = an_id()
+        for given in selections:
             nothing = await store.feed(latest=True, **given)
             await _written(store, executions=2, steps=2)
             assert len(await _read(store, after=nothing.cursor, **given)) == 4
@@ -130,7 +134,8 @@ class Feed:
         await _written(store, executions=1, steps=2)
         good = (await store.feed(limit=1)).cursor
         other = "B" if good[-5] == "A" else "A"
-        for text in ("x", "f1_", "f1_é", "f1_AAAA", good[:-1], good[:20], good[3:], good[:-5] + other + good[-4:], f"{good}=", f" {good}"):
+        changed = good[:-5] + other + good[-4:]
+        for text in ("x", "f1_", "f1_é", "f1_AAAA", good[:-1], good[:20], good[3:], changed, f"{good}=", f" {good}"):
             error = await raised(CursorRefused, store.feed(after=text))
             assert error.code == "feed.cursor"
             assert "execution and seq" in error.remedy
@@ -162,7 +167,7 @@ class Feed:
     # -- removing -----------------------------------------------------------------------------------------------------------
     @awaited
     async def test_what_was_removed_is_told_as_a_gap(self, place: Place) -> None:
-        """Once, to whoever had not read it; neither to those who had, nor to those who begin, before and after it is cleared away."""
+        """Once, to whoever had not read it; neither to those who had, nor to those who begin; cleared away or not."""
         store = await place.open()
         first, ended, last = await _written(store, executions=3, steps=2, end=1)
         whole = await _read(store)
@@ -302,7 +307,7 @@ def _in_order(rows: list[FeedRow]) -> bool:
 
 
 async def _written(store: Store, *, executions: int, steps: int, end: int = 0) -> list[ExecutionId]:
-    """Executions without a home that took so many steps by turns, two facts each; the last ones but one have ended, `end` of them."""
+    """Executions without a home that took so many steps by turns, two facts each; `end` of them have ended."""
     found = [an_id() for _ in range(executions)]
     starts = [a_start(each, home="") for each in found]
     await store.commit(Batch(starts=starts, turns=[a_turn(each, epoch=0) for each in found]))
