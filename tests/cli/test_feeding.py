@@ -130,8 +130,13 @@ def until(process: Process, execution: str, **wanted: Any) -> None:
     process.until(lambda line: line.get("execution") == execution and wanted.items() <= line.items())
 
 
-def test_who_follows_and_is_killed_goes_on_where_it_was(perdure: Perdure) -> None:
+@pytest.mark.parametrize("on", ["a file", "PostgreSQL"])
+def test_who_follows_and_is_killed_goes_on_where_it_was(
+    perdure: Perdure, on: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed after any line, again and again, while executions run: together they were told every fact, and none twice."""
+    if on == "PostgreSQL":
+        monkeypatch.setenv("PERDURE_STORE", request.getfixturevalue("postgres_place").url)
     first = perdure.run(TWO, name="w0").last["execution"]
     told: list[tuple[str, int, str]] = []
     cursor, execution = "", first

@@ -23,9 +23,9 @@ def read_feed(database: Database, *, after: str, selection: Selection, limit: in
         "after": cursor.number - 1 if cursor.facts else cursor.number, "limit": 0 if latest else limit,
     }  # fmt: skip
     rows = database.all(SQL["feed"], asked)
-    history, end, found, found_seq, reached, removals, gap, *_ = rows[0]
+    history, last, found, found_seq, reached, removals, gap, *_ = rows[0]
     standing = Standing(
-        history=history, end=end or 0, found=(cursor.number, found, found_seq) if found is not None else None, reached=reached,
+        history=history, end=last or 0, found=(cursor.number, found, found_seq) if found is not None else None, reached=reached,
         removals=removals or 0, gap=bool(gap),
     )  # fmt: skip
     if latest:
@@ -37,4 +37,5 @@ def read_feed(database: Database, *, after: str, selection: Selection, limit: in
         )
         for *_, number, execution, first_seq, count, at, level, tenant, body, stays in rows if number is not None
     ]  # fmt: skip
+    looked.sort(key=lambda row: row.number)  # they come so, which only an order of the whole would promise
     return page(cursor, standing, looked, selection=selection, limit=limit)

@@ -255,11 +255,11 @@ ORDER BY first_seq LIMIT :limit;
 -- The next steps of all executions in the order of their commits, and beside each where this store's history stands: its end, which
 -- row has the place of the reader's last one, how far that one's execution has come, and what was removed that it was not told of.
 -- A row of no execution only keeps its position from being given again.
-SELECT s.history, s.end_, s.found_execution, s.found_seq, s.reached, s.removals, s.gap,
-       r.position, r.execution, r.first_seq, r.count, r.at, r.level, r.tenant, r.body, r.stays
+SELECT history, last, found_execution, found_seq, reached, removals, gap,
+       position, execution, first_seq, count, at, level, tenant, body, stays
 FROM (
     SELECT (SELECT value FROM meta WHERE name = 'incarnation') AS history,
-           (SELECT max(position) FROM journal) AS end_,
+           (SELECT max(position) FROM journal) AS last,
            (SELECT execution FROM journal WHERE position = :number AND execution <> x'') AS found_execution,
            (SELECT first_seq FROM journal WHERE position = :number) AS found_seq,
            (SELECT seq FROM executions WHERE execution = :execution) AS reached,
@@ -268,12 +268,11 @@ FROM (
                SELECT 1 FROM removals
                WHERE number > :removals AND position > :after AND (:tenant IS NULL OR tenant = :tenant)
            ) AS gap
-) AS s LEFT JOIN (
+) LEFT JOIN (
     SELECT j.position, j.execution, j.first_seq, j.count, j.at, j.level, j.tenant, j.body,
            EXISTS (SELECT 1 FROM executions AS e WHERE e.execution = j.execution) AS stays
     FROM journal AS j WHERE j.position > :after ORDER BY j.position LIMIT :limit
-) AS r ON true
-ORDER BY r.position;
+) ON true;
 
 -- name: feed_of_execution
 -- The next steps of one execution, in order, and beside each where its history stands; no row where it is not there.
@@ -402,20 +401,18 @@ DELETE FROM unsuccessful WHERE execution IN carray(?);
 -- Notes that an execution was removed whose other rows are still there.
 INSERT INTO leftovers (execution, tenant) VALUES (?, ?) ON CONFLICT DO NOTHING;
 
--- name: note_removals
--- Notes up to where removed executions (one array of ids), which have left their rows behind, reach in the feed.
-INSERT INTO removals (tenant, position)
-SELECT tenant, max(last) FROM (
-    SELECT l.tenant, (SELECT j.position FROM journal AS j WHERE j.execution = l.execution ORDER BY j.first_seq DESC LIMIT 1) AS last
-    FROM leftovers AS l WHERE l.execution IN carray(?)
-) WHERE last IS NOT NULL GROUP BY tenant;
+-- name: last_positions
+-- Up to where in the feed removed executions (one array of ids) reach, which have left their rows behind; with their tenants.
+SELECT l.tenant, (SELECT j.position FROM journal AS j WHERE j.execution = l.execution ORDER BY j.first_seq DESC LIMIT 1) AS last
+FROM leftovers AS l WHERE l.execution IN carray(?) AND last IS NOT NULL;
+
+-- name: note_removal
+-- Notes up to where in the feed something was removed, and answers with its number.
+INSERT INTO removals (tenant, position) VALUES (?, ?) RETURNING tenant, position, number;
 
 -- name: forget_removals
 -- Removals that a later one covers tell a reader nothing more.
-DELETE FROM removals
-WHERE EXISTS (
-    SELECT 1 FROM removals AS n WHERE n.tenant = removals.tenant AND n.number > removals.number AND n.position >= removals.position
-);
+DELETE FROM removals WHERE tenant = ? AND position <= ? AND number < ?;
 
 -- name: leftovers
 -- Executions that have left rows behind.
@@ -461,7 +458,7 @@ SELECT position, execution, body FROM inbox WHERE position > ? ORDER BY position
 
 -- name: bodies_of_journal
 -- Steps of all executions, in the order of their writing: what names large values.
-SELECT position, execution, body FROM journal WHERE position > ? ORDER BY position LIMIT ?;
+SELECT position, execution, body FROM journal WHERE position > ? AND execution <> x'' ORDER BY position LIMIT ?;
 
 -- name: bodies_of_events
 -- Events, in order: what names large values.

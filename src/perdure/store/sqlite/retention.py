@@ -49,9 +49,17 @@ def remove(database: Database, executions: Sequence[ExecutionId]) -> list[Execut
         keyed = [(tenant, workflow, key, execution) for execution, tenant, workflow, key in removed if key]
         database.many(SQL["remove_key"], keyed)
         database.many(SQL["leave_behind"], [(execution, tenant) for execution, tenant, *_ in removed])
-        database.all(SQL["note_removals"], (ids,))
-        database.all(SQL["forget_removals"])
+        _note_removals(database, tuple(row[0] for row in removed))
     return [row[0] for row in removed]
+
+
+def _note_removals(database: Database, executions: tuple[bytes, ...]) -> None:
+    """Note, for whoever reads the feed, up to where in it something is missing now."""
+    last: dict[str, int] = {}
+    for tenant, position in database.all(SQL["last_positions"], (apsw.carray(executions),)):
+        last[tenant] = max(position, last.get(tenant, 0))
+    noted = database.many_returning(SQL["note_removal"], list(last.items()))
+    database.many(SQL["forget_removals"], noted)
 
 
 def clear(database: Database, limit: int) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import subprocess
+import sys
 from typing import Any
 
 from perdure.errors import NotFound
@@ -12,6 +15,28 @@ from perdure.store.contract import Batch, Store
 from perdure.store.feed import CursorRefused, FeedRow, within
 from perdure.testing.stores.place import Place, SharedPlace, awaited, raised
 from perdure.testing.stores.samples import NOW, SECOND, SUCCEEDED, a_start, a_turn, an_id, began
+
+# What another process does: it opens the store and writes steps of some executions in turns, as fast as it can.
+_WRITER = """
+import asyncio, importlib, json, sys
+from perdure.ids import ExecutionIds
+from perdure.store.contract import Batch
+from perdure.testing.stores.samples import NOW, a_start, a_turn
+
+async def main():
+    module, function, arguments = json.loads(sys.argv[1])
+    store = await getattr(importlib.import_module(module), function)(**arguments)
+    ids = ExecutionIds()
+    executions = [ids.new(NOW) for _ in range(int(sys.argv[2]))]
+    for step in range(int(sys.argv[3])):
+        for execution in executions:
+            starts = [a_start(execution, home="")] if not step else []
+            await store.commit(Batch(starts=starts, turns=[a_turn(execution, epoch=0, first_seq=1 + 2 * step)]))
+    await store.close()
+    print(" ".join(execution.hex() for execution in executions))
+
+asyncio.run(main())
+"""
 
 PAGES_MAX = 1_000
 Step = tuple[ExecutionId, int]
@@ -292,6 +317,32 @@ class SharedFeed:
         for executions in written:
             for execution in executions:
                 assert [seq for each, seq in sequences[0] if each == execution] == [1 + 2 * step for step in range(12)]
+
+    @awaited
+    async def test_readers_miss_nothing_of_other_processes(self, place: SharedPlace) -> None:
+        """Two processes write; the sequence that was read meanwhile is the one that is read at the end."""
+        store = await place.open()
+        arguments = (json.dumps(place.opener()), "5", "20")
+        writers = [
+            await asyncio.create_subprocess_exec(sys.executable, "-c", _WRITER, *arguments, stdout=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        ended = asyncio.gather(*(writer.communicate() for writer in writers))
+        found, cursor, is_last = [], "", False
+        while True:
+            page = await store.feed(after=cursor, limit=7)
+            found += [_step(row) for row in page.rows]
+            cursor = page.cursor
+            if not page.more and is_last:
+                break
+            is_last = ended.done()
+            await asyncio.sleep(0)
+        executions = [ExecutionId(bytes.fromhex(text)) for said, _ in ended.result() for text in said.decode().split()]
+        assert len(executions) == 10
+        assert found == [_step(row) for row in await _read(store)]
+        for execution in executions:
+            assert [seq for each, seq in found if each == execution] == [1 + 2 * step for step in range(20)]
+        assert len(found) == 200
 
 
 def _step(row: FeedRow) -> Step:

@@ -7,3 +7,4 @@ CREATE TABLE removals (
     tenant   TEXT NOT NULL,
     position INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX removals_by_position ON removals (tenant, position);
