@@ -91,7 +91,7 @@ def test_for_people_a_fact_is_a_line_too(perdure: Perdure, executions: list[str]
     assert perdure("feed", "--after", cursor[1]).stdout == ""
 
 
-def test_what_was_pruned_is_told_as_a_gap(perdure: Perdure, executions: list[str]) -> None:
+def test_rule_64_what_was_pruned_is_told_as_a_gap(perdure: Perdure, executions: list[str]) -> None:
     """In the place where it is missing, once; a cursor behind it hears nothing."""
     lines = perdure("feed", "--json").lines
     index = next(number for number, line in enumerate(lines) if line["execution"] == executions[2])
@@ -131,7 +131,7 @@ def until(process: Process, execution: str, **wanted: Any) -> None:
 
 
 @pytest.mark.parametrize("on", ["a file", "PostgreSQL"])
-def test_who_follows_and_is_killed_goes_on_where_it_was(
+def test_rule_63_who_follows_and_is_killed_goes_on_where_it_was(
     perdure: Perdure, on: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after any line, again and again, while executions run: together they were told every fact, and none twice."""

@@ -63,7 +63,7 @@ def names(facts: list[Any]) -> list[tuple[ExecutionId, int, str]]:
     return [(each.execution, each.seq, each.fact.node) for each in facts]
 
 
-def test_every_fact_comes_once_from_any_cursor() -> None:
+def test_rule_63_every_fact_comes_once_from_any_cursor() -> None:
     """In portions of any size, within a step as between two, in the feed of all and in that of one execution."""
 
     async def work(store: Store) -> None:
@@ -118,7 +118,7 @@ def test_no_fact_has_a_field_that_the_line_needs(kind: Any) -> None:
     assert not {field.name for field in kind.fields} & {"seq", "cursor", "gap"}
 
 
-def test_what_only_a_newer_release_reads_is_not_passed_over() -> None:
+def test_rule_62_what_only_a_newer_release_reads_is_not_passed_over() -> None:
     """The reader hears of it, and where to go on; so with a step that is damaged."""
 
     async def work(store: Store) -> None:

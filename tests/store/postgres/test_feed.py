@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -14,7 +15,7 @@ import pytest
 from perdure.ids import ExecutionId
 from perdure.store.contract import Batch, Store, Turn
 from perdure.store.feed import CursorRefused, FeedRow
-from perdure.store.postgres import PostgresStore, commit
+from perdure.store.postgres import PostgresStore, commit, open_store
 from perdure.store.postgres.address import read_address
 from perdure.store.postgres.connection import PLANS, SQL, Database, Session
 from perdure.store.postgres.partitions import Week, make_weeks
@@ -35,6 +36,19 @@ def own_place(postgres_server: PostgresServer, postgres_place: PostgresPlace) ->
     ((database,),) = postgres_place.sql("SELECT current_database()")
     postgres_server.spoiled.add(database)
     return postgres_place
+
+
+@pytest.fixture(scope="module")
+def other_server() -> Iterator[PostgresServer]:
+    """A second server, in which transactions can also be prepared."""
+    from postgres_server import PostgresServer
+
+    server = PostgresServer(options={"max_prepared_transactions": "2"})
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 def steps(rows: list[FeedRow]) -> list[tuple[ExecutionId, int]]:
@@ -78,7 +92,7 @@ class Open:
 
 
 @pytest.mark.parametrize("how", ["COMMIT", "ROLLBACK"])
-def test_a_late_commit_is_not_skipped(postgres_place: PostgresPlace, how: str) -> None:
+def test_rule_62_a_late_commit_is_not_skipped(postgres_place: PostgresPlace, how: str) -> None:
     """What began earlier may still write: what was committed meanwhile waits for it, then all come, each once and in order."""
 
     async def main() -> None:
@@ -196,6 +210,55 @@ def test_who_holds_the_feed_up_is_told(postgres_place: PostgresPlace) -> None:
     asyncio.run(main())
 
 
+def test_a_user_who_may_not_see_others_hears_who_it_is_and_not_since_when(other_server: PostgresServer) -> None:
+    """As an application's own user: of another's transaction it sees process, user and database, and how long steps wait."""
+    name = other_server.new_database()
+    sql = partial(other_server.sql, database=name)
+    sql("CREATE ROLE app LOGIN")
+    sql(f"ALTER DATABASE {name} OWNER TO app")
+
+    async def main() -> None:
+        store = await open_store(other_server.url(name).replace("postgres@", "app@"))
+        (one,) = await began(store)
+        sql("BEGIN")
+        sql("CREATE TABLE elsewhere ()")
+        ((pid,),) = sql("SELECT pg_backend_pid()")
+        await store.commit(Batch(turns=[a_turn(one, first_seq=3)]))
+        lag = await store.feed_lag()
+        assert lag is not None
+        assert (lag.pid, lag.began, lag.waits) == (pid, None, NOW)
+        assert lag.who == f"process {pid}, user postgres, database {name}"
+        sql("ROLLBACK")
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_prepared_transaction_holds_the_feed_up_too(other_server: PostgresServer) -> None:
+    """It has no process; it is known by its name, and since when."""
+    name = other_server.new_database()
+    sql = partial(other_server.sql, database=name)
+
+    async def main() -> None:
+        store = await open_store(other_server.url(name))
+        (one,) = await began(store)
+        sql("BEGIN")
+        sql("CREATE TABLE elsewhere ()")
+        sql("PREPARE TRANSACTION 'left over'")
+        await store.commit(Batch(turns=[a_turn(one, first_seq=3)]))
+        assert steps((await store.feed()).rows) == [(one, 1)]
+        lag = await store.feed_lag()
+        assert lag is not None
+        assert (lag.pid, lag.waits) == (0, NOW)
+        assert lag.began is not None
+        assert lag.who == f"prepared as left over, user postgres, database {name}"
+        sql("ROLLBACK PREPARED 'left over'")
+        assert await store.feed_lag() is None
+        await store.close()
+
+    asyncio.run(main())
+
+
 # -- what it costs ------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +346,36 @@ def copied(place: PostgresPlace, by: int) -> None:
     """What a restore leaves in another server: rows whose transactions, as of there, are to come, or are long over."""
     place.sql("UPDATE perdure.journal SET xid = (xid::text::bigint + $1)::text::xid8", by)
     place.sql("UPDATE perdure.meta SET value = convert_to('7000000000000000000/1', 'UTF8') WHERE name = 'database'")
+
+
+def test_a_dump_that_is_restored_elsewhere_is_read_from_its_beginning(
+    postgres_server: PostgresServer, postgres_place: PostgresPlace, other_server: PostgresServer
+) -> None:
+    """Where transactions have smaller numbers, so that all that was brought there would lie ahead of them for long."""
+    ((database,),) = postgres_place.sql("SELECT current_database()")
+    for _ in range(1_000):
+        postgres_place.sql("SELECT pg_current_xact_id()")
+
+    async def main() -> None:
+        store = await postgres_place.open()
+        one, two = await began(store, 2)
+        await store.commit(Batch(turns=[a_turn(one, first_seq=3)]))
+        whole = steps(await rest(store))
+        cursor = (await store.feed(limit=1)).cursor
+
+        copied = postgres_server.copy(database, other_server)
+        ((ahead,),) = other_server.sql(
+            "SELECT min(xid::text::bigint) > pg_current_xact_id()::text::bigint FROM perdure.journal", database=copied
+        )
+        assert ahead
+        again = await open_store(other_server.url(copied))
+        await raised(CursorRefused, again.feed(after=cursor))
+        assert steps(await rest(again)) == whole
+        await again.commit(Batch(turns=[a_turn(two, first_seq=3)]))
+        assert steps(await rest(again)) == [*whole, (two, 3)]
+        await again.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("by", [1_000_000, -5])

@@ -47,7 +47,7 @@ class Feed:
 
     # -- reading ------------------------------------------------------------------------------------------------------------
     @awaited
-    async def test_every_step_comes_once_and_whole(self, place: Place) -> None:
+    async def test_rule_62_every_step_comes_once_and_whole(self, place: Place) -> None:
         """With all that its journal row says, and its tenant."""
         store = await place.open()
         (ours,) = await began(store)
@@ -73,7 +73,7 @@ class Feed:
         assert [_step(row) for row in (await store.feed(after=empty.cursor)).rows] == [(one, 1)]
 
     @awaited
-    async def test_resuming_at_any_cut_gives_the_same_sequence(self, place: Place) -> None:
+    async def test_rule_63_resuming_at_any_cut_gives_the_same_sequence(self, place: Place) -> None:
         """In pages of any size, from any cursor of any row: what follows is always the same."""
         store = await place.open()
         await _written(store, executions=5, steps=4)
@@ -166,7 +166,7 @@ class Feed:
             assert "execution and seq" in error.remedy
 
     @awaited
-    async def test_a_cursor_of_another_selection_is_refused(self, place: Place) -> None:
+    async def test_rule_63_a_cursor_of_another_selection_is_refused(self, place: Place) -> None:
         """It would mean something else there."""
         store = await place.open()
         one, two = await _written(store, executions=2, steps=1)
@@ -191,7 +191,7 @@ class Feed:
 
     # -- removing -----------------------------------------------------------------------------------------------------------
     @awaited
-    async def test_what_was_removed_is_told_as_a_gap(self, place: Place) -> None:
+    async def test_rule_64_what_was_removed_is_told_as_a_gap(self, place: Place) -> None:
         """Once, to whoever had not read it; neither to those who had, nor to those who begin; cleared away or not."""
         store = await place.open()
         first, ended, last = await _written(store, executions=3, steps=2, end=1)
@@ -245,7 +245,7 @@ class Feed:
         assert gaps == {"default": False, "acme": True, None: True}
 
     @awaited
-    async def test_an_execution_that_was_removed_has_no_feed(self, place: Place) -> None:
+    async def test_rule_64_an_execution_that_was_removed_has_no_feed(self, place: Place) -> None:
         """Its reader hears so, and does not wait for ever."""
         store = await place.open()
         (ended,) = await _written(store, executions=1, steps=2, end=1)
@@ -277,7 +277,7 @@ class SharedFeed:
     """And while several write at once."""
 
     @awaited
-    async def test_readers_miss_nothing_of_several_writers(self, place: SharedPlace) -> None:
+    async def test_rule_62_readers_miss_nothing_of_several_writers(self, place: SharedPlace) -> None:
         """Three stores write as they can, readers read on as they can: at the end each has had the same, in the same order."""
         writers = [await place.open() for _ in range(3)]
         readers = [await place.open() for _ in range(2)]
