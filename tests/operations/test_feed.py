@@ -123,9 +123,10 @@ def test_rule_62_what_only_a_newer_release_reads_is_not_passed_over() -> None:
 
     async def work(store: Store) -> None:
         one = await written(store, [1])
-        cursor = (await portion(store)).cursor
         await store.commit(Batch(turns=[a_turn(one, epoch=0, first_seq=2, level=LEVEL + 1)]))
-        error = await raised(StoreTooNew, portion(store, after=cursor))
+        before = await portion(store)
+        assert (names(before.facts), before.more) == ([(one, 1, "n1")], True)
+        error = await raised(StoreTooNew, portion(store, after=before.cursor))
         assert "level" in error.message
         await store.commit(Batch(starts=[a_start(two := an_id(), home="")], turns=[a_turn(two, epoch=0, body=b"\xc1")]))
         damaged = await raised(StoreDamaged, portion(store, execution=two))

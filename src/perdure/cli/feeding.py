@@ -61,7 +61,7 @@ class Telling:
                 look = partial(portion, opened, after=self._cursor, execution=execution, limit=self._left, latest=latest)
                 found, latest = await patiently(look), False
                 if self._tell(found):
-                    return exits.SUCCEEDED
+                    return self._end()
                 if found.more:
                     continue
                 if not follow:

@@ -9,7 +9,7 @@ import msgspec
 from perdure.engine.codec import LEVEL, decode_row
 from perdure.engine.events import AnyFact
 from perdure.engine.names import time_text
-from perdure.errors import StoreTooNew
+from perdure.errors import StoreError, StoreTooNew
 from perdure.ids import ExecutionId, id_text
 from perdure.operations.executions import damaged
 from perdure.operations.journal import fact_object
@@ -49,14 +49,19 @@ async def portion(
 ) -> Portion:  # fmt: skip
     """The next facts after a cursor, `limit` of them at most (0: a good many); from the beginning without a cursor.
 
-    `latest`: none, but the cursor behind all of them. Raises CursorRefused, NotFound (no such execution, or no more),
-    StoreTooNew, StoreDamaged.
+    `latest`: none, but the cursor behind all of them. Raises CursorRefused, NotFound (no such execution, or no more); StoreTooNew,
+    StoreDamaged, where the next step cannot be read: what is before it is given first.
     """
     steps = min(limit, STEPS) if limit else STEPS
     page = await store.feed(after=after, tenant=tenant, execution=execution, limit=steps, latest=latest)
     found: list[FeedFact] = []
     for row in page.rows:
-        found += _facts(row)
+        try:
+            found += _facts(row)
+        except StoreError:
+            if not found:
+                raise
+            return Portion(facts=found, cursor=found[-1].cursor, gap=page.gap, more=True)  # it is told of with the next one
         if limit and len(found) >= limit:
             cut = len(found) > limit or row.cursor != page.cursor
             del found[limit:]
