@@ -49,8 +49,8 @@ async def portion(
 ) -> Portion:  # fmt: skip
     """The next facts after a cursor, `limit` of them at most (0: a good many); from the beginning without a cursor.
 
-    `latest`: none, but the cursor behind all of them. Raises CursorRefused, NotFound (no such execution, or no more); StoreTooNew,
-    StoreDamaged, where the next step cannot be read: what is before it is given first.
+    `latest`: none, but the cursor behind all of them. Raises CursorRefused, NotFound (no such execution, or no more),
+    and StoreTooNew or StoreDamaged where the next step cannot be read: what is before it is given first.
     """
     steps = min(limit, STEPS) if limit else STEPS
     page = await store.feed(after=after, tenant=tenant, execution=execution, limit=steps, latest=latest)
