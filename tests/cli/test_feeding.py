@@ -164,6 +164,22 @@ def test_who_follows_leaves_in_good_order(perdure: Perdure, executions: list[str
         assert finished.stderr == f"stopped; go on with: perdure feed --after {cursor}\n"
 
 
+def test_a_long_feed_can_be_interrupted(perdure: Perdure, executions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is always more: the store answers without suspending, so nothing else would let a signal in."""
+    monkeypatch.setattr("perdure.operations.feed.STEPS", 1)
+    told: list[int] = []
+
+    def tell(self: Telling, found: Any) -> bool:
+        told.append(len(found.facts))
+        if len(told) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return len(told) == 5  # nobody has interrupted it
+
+    monkeypatch.setattr(Telling, "_tell", tell)
+    assert perdure("feed").code == 143
+    assert len(told) < 5
+
+
 # -- lag -----------------------------------------------------------------------------------------------------------------
 
 

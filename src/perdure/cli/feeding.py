@@ -63,6 +63,7 @@ class Telling:
                 if self._tell(found):
                     return self._end()
                 if found.more:
+                    await asyncio.sleep(0)  # the store may answer without suspending, and nobody could interrupt it
                     continue
                 if not follow:
                     return self._end()

@@ -16,8 +16,8 @@ from perdure.operations.journal import fact_object
 from perdure.store.contract import Store
 from perdure.store.feed import FeedLag, FeedRow, within
 
-STEPS = 500
-"""Steps that are looked at for one portion, whosever they are."""
+STEPS = 100
+"""Steps that are looked at for one portion, whosever they are: each may come to a megabyte, and all are in memory at once."""
 
 
 class FeedFact(msgspec.Struct, frozen=True, kw_only=True):
