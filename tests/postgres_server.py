@@ -164,6 +164,15 @@ class PostgresServer:
             self.sql(EMPTY, database=name)
             self._clean.append(name)
 
+    def copy(self, database: str, to: PostgresServer) -> str:
+        """Dump a database and restore it in another server, as people bring one there; its name in that one."""
+        dump = self.sockets / f"{database}.dump"  # a folder in which this user may write
+        self._run("pg_dump", "-h", str(self.sockets), "-U", USER, "-Fc", "-f", str(dump), database)
+        copied = to.new_database()
+        to._run("pg_restore", "-h", str(to.sockets), "-U", USER, "-d", copied, "--exit-on-error", str(dump))
+        dump.unlink()
+        return copied
+
     # -- processes ----------------------------------------------------------------------------------------------------
     def _started(self) -> bool:
         if self._process is None or self._process.poll() is not None:

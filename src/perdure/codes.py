@@ -49,6 +49,11 @@ ERROR_CODES: tuple[ErrorCode, ...] = (
         "Another process is pruning the store.",
         "Wait for its end; one that has died is waited for a minute.",
     ),
+    ErrorCode(
+        "feed.cursor",
+        "The text is no cursor of this feed: it is of another store, history or selection.",
+        "Give one as a line of the feed has it, or begin without one: what comes twice is known by `execution` and `seq`.",
+    ),
     ErrorCode("settings.refused", "A setting cannot be what it was set to.", "See the reference of settings."),
     ErrorCode("nodes.file", "A file of nodes cannot be loaded.", "Mend it at the line that is named."),
     ErrorCode("nodes.package", "An installed package of nodes cannot be loaded.", "Mend or uninstall it."),

@@ -69,6 +69,8 @@ class Play:
         self.seen: dict[int, tuple[str, str]] = {}  # messages by their positions
         self.log: dict[str, tuple[str, int]] = {}  # events by id: their types and times
         self.held: dict[str, tuple[ExecutionId, str]] = {}  # locks by key
+        self.cursor = ""
+        self.fed: dict[ExecutionId, int] = {}  # the last facts that the feed told
         self.now = NOW
         self.count = 0
 
@@ -281,6 +283,16 @@ class Play:
             known.home, known.wake, known.freed = "", turn.wake, False
 
     # -- the comparison ---------------------------------------------------------------------------------------------------
+    async def read_on(self) -> None:
+        """Read the feed on from where it was read before, some steps at a time."""
+        is_over = False
+        while not is_over:
+            page = await self.store.feed(after=self.cursor, limit=self.chance.choice((1, 2, 5)))
+            for step in page.rows:
+                assert step.first_seq == self.fed.get(step.execution, 0) + 1
+                self.fed[step.execution] = step.first_seq + step.count - 1
+            self.cursor, is_over = page.cursor, not page.more
+
     async def compare(self) -> None:
         rows = {row.execution: row for row in await self.store.rows(limit=1_000)}
         assert set(rows) == set(self.known)
@@ -292,6 +304,8 @@ class Play:
             found = [arrived.message for arrived in await self.store.inbox(id_)]
             assert [(message.source, message.key) for message in found] == known.inbox
             assert sum(step.count for step in await self.store.journal(id_)) == known.seq
+        await self.read_on()
+        assert self.fed == {id_: known.seq for id_, known in self.known.items()}
         log = {event.id: (event.type, event.at) for _, event in await self.store.events(limit=1_000)}
         assert list(log.items()) == list(self.log.items())
         since, wanted = self.now - self.chance.randrange(9), self.chance.choice(TYPES)
@@ -310,7 +324,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_store_does_what_the_model_does(seed: int, place: Place) -> None:
-    """After every one of many random calls, store and model agree on rows, journals, inboxes, events, locks and workers."""
+    """After each of many random calls, store and model agree on rows, journals, feed, inboxes, events, locks and workers."""
 
     async def play() -> None:
         both = Play(seed, place, await place.open())

@@ -272,6 +272,25 @@ def events_(
 
 
 @app.command()
+def feed(
+    store: Store = None,
+    after: Annotated[str, Option("--after", metavar="CURSOR", help="Go on after this line's cursor (default: all).")] = "",
+    execution: Annotated[str, Option("--execution", metavar="ID", help="Only of this execution.")] = "",
+    new: Annotated[bool, Option("--new", help="Only what comes from now on.")] = False,
+    follow: Annotated[bool, Option("--follow", help="Wait for what comes, until Ctrl-C.")] = False,
+    limit: Annotated[int, Option("--limit", min=0, help="At most so many facts; 0: all.")] = 0,
+    lag: Annotated[bool, Option("--lag", help="Only say what holds the feed up, and for how long.")] = False,
+    json: Json = False,
+) -> int:
+    """The facts of all executions, each once, with cursors to go on after them."""
+    from perdure.cli import feeding
+
+    return feeding.feed(
+        store, after=after, execution=execution, latest=new, follow=follow, limit=limit, lag=lag, json=json
+    )  # fmt: skip
+
+
+@app.command()
 def cancel(
     id: Id, store: Store = None, reason: Reason = "",
     terminate: Annotated[bool, Option("--terminate", help="At once, without any cleanup.")] = False,

@@ -322,7 +322,7 @@ class Executions:
                 for fact in moment.facts:
                     evolve(state, fact)
             except Exception as error:  # what was damaged and can still be decoded may break the fold anywhere
-                raise _damaged(execution, error, moment.first_seq) from error
+                raise damaged(execution, error, moment.first_seq) from error
             state.at = moment.at
             timeline.append(moment)
         return Shown(row=row, state=state, timeline=timeline)
@@ -335,7 +335,7 @@ class Executions:
         except StoreError:
             raise
         except Exception as error:  # what was damaged and can still be decoded may break the fold anywhere
-            raise _damaged(execution, error) from error
+            raise damaged(execution, error) from error
         return state
 
     async def _readable(self, execution: ExecutionId) -> Row:
@@ -359,7 +359,7 @@ class Executions:
                 try:
                     body = decode_row(journaled.body)
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    raise _damaged(execution, error, journaled.first_seq) from error
+                    raise damaged(execution, error, journaled.first_seq) from error
                 after = journaled.first_seq
                 yield Moment(first_seq=journaled.first_seq, at=journaled.at, inputs=body.inputs, facts=body.facts, cut=body.cut)
             if len(rows) < 1_000:
@@ -400,7 +400,7 @@ class Executions:
         return row
 
 
-def _damaged(execution: ExecutionId, error: Exception, seq: int = 0) -> StoreDamaged:
+def damaged(execution: ExecutionId, error: Exception, seq: int = 0) -> StoreDamaged:
     """A journal that cannot be read, from this fact on where it is known."""
     where = f" at fact {seq}" if seq else ""
     what = str(error) if isinstance(error, ValueError | msgspec.MsgspecError) else f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ import msgspec
 
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId, id_text
+from perdure.store.feed import FeedLag, FeedPage
 
 TENANT = "default"
 
@@ -375,6 +376,32 @@ class Store(Protocol):
         ...
 
     async def snapshot(self, execution: ExecutionId) -> Snapshot | None: ...
+
+    # -- feed ---------------------------------------------------------------------------------------------------------
+    async def feed(
+        self,
+        *,
+        after: str = "",
+        tenant: str | None = None,
+        execution: ExecutionId | None = None,
+        limit: int = 1_000,
+        latest: bool = False,
+    ) -> FeedPage:
+        """Look at the next `limit` steps of the store after a cursor, from the beginning without one; those of the selection.
+
+        Nothing that a cursor has passed appears later: no step is left out since it was committed late, none comes twice, and
+        those of one execution come in their order, where each of its commits began after the one before had ended. Between
+        executions nothing is promised but that every reader sees the same order. What was removed does not come, and is told
+        as a gap where it was removed since the cursor was given. With `latest` no row, but the cursor behind all of them.
+
+        Raises CursorRefused where the cursor is of another store, selection or history; NotFound where there is no such
+        execution, or no more.
+        """
+        ...
+
+    async def feed_lag(self) -> FeedLag | None:
+        """The oldest open transaction that keeps what is on disk from being read in the feed; None where nothing can."""
+        ...
 
     # -- inbox --------------------------------------------------------------------------------------------------------
     async def send(self, messages: Sequence[Message]) -> list[bool]:

@@ -32,6 +32,7 @@ from perdure.store.contract import (
     Usage,
     Worker,
 )
+from perdure.store.feed import FeedLag, FeedPage
 
 Moment = Literal["before", "after"]
 Answer = TypeVar("Answer")
@@ -132,6 +133,22 @@ class FaultyStore:
 
     async def snapshot(self, execution: ExecutionId) -> Snapshot | None:
         return await self._call("snapshot", lambda: self.store.snapshot(execution))
+
+    async def feed(
+        self,
+        *,
+        after: str = "",
+        tenant: str | None = None,
+        execution: ExecutionId | None = None,
+        limit: int = 1_000,
+        latest: bool = False,
+    ) -> FeedPage:
+        return await self._call(
+            "feed", lambda: self.store.feed(after=after, tenant=tenant, execution=execution, limit=limit, latest=latest)
+        )
+
+    async def feed_lag(self) -> FeedLag | None:
+        return await self._call("feed_lag", self.store.feed_lag)
 
     async def send(self, messages: Sequence[Message]) -> list[bool]:
         return await self._call("send", lambda: self.store.send(messages))

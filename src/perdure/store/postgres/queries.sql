@@ -437,6 +437,64 @@ SELECT first_seq, count, at, level, body FROM perdure.journal
 WHERE execution = $1 AND first_seq > $2 AND EXISTS (SELECT 1 FROM perdure.executions AS e WHERE e.execution = $1)
 ORDER BY first_seq LIMIT $3;
 
+-- name: feed
+-- The next steps of all executions, by transactions and only as far as these are complete; and beside each where this store's history
+-- stands: its end, which transaction wrote the reader's last row, how far that one's execution has come, and what was removed that
+-- the reader was not told of. $3: beyond which fact of $2 rows of transaction $1 come, $7: the first fact of the reader's last row.
+SELECT s.history, s.horizon, s.found, s.reached, s.removals, s.gap,
+       r.xid::text, r.execution, r.first_seq, r.count, r.at, r.level, r.tenant, r.body, r.stays
+FROM (
+    SELECT (SELECT value FROM perdure.meta WHERE name = 'incarnation') AS history,
+           perdure.horizon()::text AS horizon,
+           (SELECT a.xid::text FROM perdure.journal AS a WHERE a.execution = $2 AND a.first_seq = $7) AS found,
+           (SELECT e.seq FROM perdure.executions AS e WHERE e.execution = $2) AS reached,
+           (SELECT max(number) FROM perdure.removals) AS removals,
+           EXISTS (
+               SELECT 1 FROM perdure.removals AS g
+               WHERE g.number > $5 AND (g.xid, g.execution, g.first_seq) > ($1::text::xid8, $2::bytea, $3::bigint)
+                 AND ($6::text IS NULL OR g.tenant = $6)
+           ) AS gap
+) AS s LEFT JOIN (
+    SELECT j.xid, j.execution, j.first_seq, j.count, j.at, j.level, j.tenant, j.body, e.execution IS NOT NULL AS stays
+    FROM (
+        SELECT n.xid, n.execution, n.first_seq, n.count, n.at, n.level, n.tenant, n.body FROM perdure.journal AS n
+        WHERE n.xid >= $1::text::xid8 AND n.xid < perdure.horizon()
+          AND (n.xid, n.execution, n.first_seq) > ($1::text::xid8, $2::bytea, $3::bigint)
+        ORDER BY n.xid, n.execution, n.first_seq LIMIT $4
+    ) AS j LEFT JOIN LATERAL (
+        SELECT e.execution FROM perdure.executions AS e WHERE e.execution = j.execution LIMIT 1
+    ) AS e ON true
+) AS r ON true
+ORDER BY r.xid, r.execution, r.first_seq;
+
+-- name: feed_of_execution
+-- The next steps of one execution, in order, and beside each where its history stands; no row where it is not there.
+SELECT (SELECT value FROM perdure.meta WHERE name = 'incarnation') AS history, e.seq, e.tenant,
+       r.first_seq, r.count, r.at, r.level, r.body
+FROM perdure.executions AS e LEFT JOIN LATERAL (
+    SELECT j.first_seq, j.count, j.at, j.level, j.body FROM perdure.journal AS j
+    WHERE j.execution = e.execution AND j.first_seq > $2 ORDER BY j.first_seq LIMIT $3
+) AS r ON true
+WHERE e.execution = $1 ORDER BY r.first_seq;
+
+-- name: feed_lag
+-- The oldest transaction that writes, wherever in the server, if there is one: nothing from its own on can be read in the feed. And
+-- since when the first of the steps waits that are on disk. What others do only those may see who have been granted pg_read_all_stats.
+SELECT perdure.now_us() AS now,
+       (SELECT min(w.at) FROM (
+           SELECT j.at FROM perdure.journal AS j WHERE j.xid >= perdure.horizon() ORDER BY j.xid LIMIT 1000
+       ) AS w) AS waits,
+       coalesce(l.pid, 0) AS pid,
+       (extract(epoch FROM coalesce(a.xact_start, p.prepared)) * 1000000)::bigint AS began,
+       coalesce(a.usename, p.owner)::text AS "user", coalesce(a.datname, p.database)::text AS database,
+       a.application_name AS application, a.state AS state, p.gid AS prepared
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin) AS s
+JOIN pg_locks AS l ON l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
+    AND l.transactionid = (s.xmin::text::bigint & 4294967295)::text::xid
+LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+LEFT JOIN pg_prepared_xacts AS p ON p.transaction = l.transactionid
+LIMIT 1;
+
 -- name: snapshot
 -- The snapshot of an execution; none of one that was removed.
 SELECT seq, fold, body FROM perdure.snapshots
@@ -579,6 +637,27 @@ WHERE k.tenant = g.tenant AND k.workflow = g.workflow AND k.key = g.key AND k.ex
 INSERT INTO perdure.leftovers (execution, tenant, due)
 SELECT execution, tenant, perdure.now_us() + wait FROM unnest($1::bytea[], $2::text[], $3::bigint[]) AS l (execution, tenant, wait)
 ON CONFLICT (execution) DO NOTHING;
+
+-- name: note_removals
+-- Notes up to where removed executions reach in the feed. Who notes goes one after another ($3), so that numbers grow in the order of
+-- commits: a reader who was told of one was told of all before it.
+INSERT INTO perdure.removals (tenant, xid, execution, first_seq)
+SELECT g.tenant, g.xid, g.execution, g.first_seq
+FROM (SELECT pg_advisory_xact_lock($3)) AS line, (
+    SELECT DISTINCT ON (l.tenant) l.tenant, t.xid, t.execution, t.first_seq
+    FROM unnest($1::bytea[], $2::text[]) AS l (execution, tenant) CROSS JOIN LATERAL (
+        SELECT j.xid, j.execution, j.first_seq FROM perdure.journal AS j
+        WHERE j.execution = l.execution ORDER BY j.first_seq DESC LIMIT 1
+    ) AS t ORDER BY l.tenant, t.xid DESC, t.execution DESC, t.first_seq DESC
+) AS g;
+
+-- name: forget_removals
+-- Removals that a later one covers tell a reader nothing more.
+DELETE FROM perdure.removals AS r
+WHERE EXISTS (
+    SELECT 1 FROM perdure.removals AS n WHERE n.tenant = r.tenant AND n.number > r.number
+        AND (n.xid, n.execution, n.first_seq) >= (r.xid, r.execution, r.first_seq)
+);
 
 -- name: leftovers
 -- Executions whose rows must be cleared away, the longest overdue first.

@@ -17,6 +17,8 @@ LEFTOVERS_MAX = 100  # executions whose rows are cleared away in one transaction
 WAIT = (DAYS + 1) * MILLISECONDS_A_DAY * 1_000  # microseconds; what started in one week goes within a week, if it is kept alike
 AGAIN_SECONDS = 600.0  # after a week could not be dropped since somebody used its tables, such as a backup that takes an hour
 
+_LINE = 0x50455252  # who notes removals goes one after another
+
 _LITTLE_BY_LITTLE = ("clear_journal", "clear_snapshots", "clear_inbox", "clear_accepted")
 _BODIES = {"inbox": "bodies_of_inbox", "journal": "bodies_of_journal", "events": "bodies_of_events"}
 _FIRST = ExecutionId(b"")
@@ -47,7 +49,10 @@ async def remove(database: Database, executions: Sequence[ExecutionId]) -> list[
         if keyed:
             await session.run("remove_keys", *(list(column) for column in zip(*keyed, strict=True)))
         waits = [WAIT if Week.of_execution(execution) in with_partitions else 0 for execution in ids]
-        await session.run("leave_behind", ids, [row["tenant"] for row in removed], waits)
+        tenants = [row["tenant"] for row in removed]
+        await session.run("leave_behind", ids, tenants, waits)
+        await session.run("note_removals", ids, tenants, _LINE)
+        await session.run("forget_removals")
     return ids
 
 

@@ -31,6 +31,7 @@ from perdure.store.contract import (
     Usage,
     Worker,
 )
+from perdure.store.feed import FeedLag, FeedPage, Selection
 from perdure.store.postgres import events, inbox, locks, records, retention
 from perdure.store.postgres.address import read_address
 from perdure.store.postgres.bell import Bell
@@ -39,6 +40,8 @@ from perdure.store.postgres.claims import Claims
 from perdure.store.postgres.commit import commit, save_blobs
 from perdure.store.postgres.complaints import REFUSALS
 from perdure.store.postgres.connection import Database
+from perdure.store.postgres.feed import find_lag, read_feed
+from perdure.store.postgres.history import know_history
 from perdure.store.postgres.partitions import make_weeks
 from perdure.store.postgres.presence import Presence
 from perdure.store.postgres.schema import prepare
@@ -65,6 +68,7 @@ async def open_store(
     try:
         await database.try_to_connect()
         await prepare(database, create=create)
+        await know_history(database)
         await _make_weeks(database)
     except BaseException:
         database.abandon()
@@ -145,6 +149,22 @@ class PostgresStore:
 
     async def snapshot(self, execution: ExecutionId) -> Snapshot | None:
         return await records.find_snapshot(self._database, execution)
+
+    # -- feed -------------------------------------------------------------------------------------------------------------
+    async def feed(
+        self,
+        *,
+        after: str = "",
+        tenant: str | None = None,
+        execution: ExecutionId | None = None,
+        limit: int = 1_000,
+        latest: bool = False,
+    ) -> FeedPage:
+        selection = Selection(tenant=tenant, execution=execution)
+        return await read_feed(self._database, after=after, selection=selection, limit=limit, latest=latest)
+
+    async def feed_lag(self) -> FeedLag | None:
+        return await find_lag(self._database)
 
     # -- inbox ------------------------------------------------------------------------------------------------------------
     async def send(self, messages: Sequence[Message]) -> list[bool]:

@@ -251,6 +251,35 @@ SELECT execution, first_seq, count, at, level, body FROM journal
 WHERE execution = :execution AND first_seq > :after AND EXISTS (SELECT 1 FROM executions WHERE execution = :execution)
 ORDER BY first_seq LIMIT :limit;
 
+-- name: feed
+-- The next steps of all executions in the order of their commits, and beside each where this store's history stands: its end, which
+-- row has the place of the reader's last one, how far that one's execution has come, and what was removed that it was not told of.
+-- A row of no execution only keeps its position from being given again.
+SELECT history, last, found_execution, found_seq, reached, removals, gap,
+       position, execution, first_seq, count, at, level, tenant, body, stays
+FROM (
+    SELECT (SELECT value FROM meta WHERE name = 'incarnation') AS history,
+           (SELECT max(position) FROM journal) AS last,
+           (SELECT execution FROM journal WHERE position = :number AND execution <> x'') AS found_execution,
+           (SELECT first_seq FROM journal WHERE position = :number) AS found_seq,
+           (SELECT seq FROM executions WHERE execution = :execution) AS reached,
+           (SELECT max(number) FROM removals) AS removals,
+           EXISTS (
+               SELECT 1 FROM removals
+               WHERE number > :removals AND position > :after AND (:tenant IS NULL OR tenant = :tenant)
+           ) AS gap
+) LEFT JOIN (
+    SELECT j.position, j.execution, j.first_seq, j.count, j.at, j.level, j.tenant, j.body,
+           EXISTS (SELECT 1 FROM executions AS e WHERE e.execution = j.execution) AS stays
+    FROM journal AS j WHERE j.position > :after ORDER BY j.position LIMIT :limit
+) ON true;
+
+-- name: feed_of_execution
+-- The next steps of one execution, in order, and beside each where its history stands; no row where it is not there.
+SELECT (SELECT value FROM meta WHERE name = 'incarnation'), e.seq, e.tenant, j.first_seq, j.count, j.at, j.level, j.body
+FROM executions AS e LEFT JOIN journal AS j ON j.execution = e.execution AND j.first_seq > :after
+WHERE e.execution = :execution ORDER BY j.first_seq LIMIT :limit;
+
 -- name: snapshot
 -- The snapshot of an execution.
 SELECT execution, seq, fold, body FROM snapshots WHERE execution = ?;
@@ -372,6 +401,19 @@ DELETE FROM unsuccessful WHERE execution IN carray(?);
 -- Notes that an execution was removed whose other rows are still there.
 INSERT INTO leftovers (execution, tenant) VALUES (?, ?) ON CONFLICT DO NOTHING;
 
+-- name: last_positions
+-- Up to where in the feed removed executions (one array of ids) reach, which have left their rows behind; with their tenants.
+SELECT l.tenant, (SELECT j.position FROM journal AS j WHERE j.execution = l.execution ORDER BY j.first_seq DESC LIMIT 1) AS last
+FROM leftovers AS l WHERE l.execution IN carray(?) AND last IS NOT NULL;
+
+-- name: note_removal
+-- Notes up to where in the feed something was removed, and answers with its number.
+INSERT INTO removals (tenant, position) VALUES (?, ?) RETURNING tenant, position, number;
+
+-- name: forget_removals
+-- Removals that a later one covers tell a reader nothing more.
+DELETE FROM removals WHERE tenant = ? AND position <= ? AND number < ?;
+
 -- name: leftovers
 -- Executions that have left rows behind.
 SELECT execution FROM leftovers WHERE execution > x'' ORDER BY execution LIMIT ?;
@@ -379,6 +421,19 @@ SELECT execution FROM leftovers WHERE execution > x'' ORDER BY execution LIMIT ?
 -- name: clear_journal
 -- Clears away journal rows of executions (one array of ids), at most so many.
 DELETE FROM journal WHERE position IN (SELECT position FROM journal WHERE execution IN carray(?) LIMIT ?);
+
+-- name: keep_position
+-- A row of no execution keeps the last position from being given again, where the row that had it was cleared away.
+INSERT INTO journal (position, execution, first_seq, count, at, level, tenant, body)
+SELECT :last, x'', :last, 0, 0, 0, '', x'' WHERE NOT EXISTS (SELECT 1 FROM journal WHERE position >= :last);
+
+-- name: forget_positions
+-- Rows of no execution that are not the last keep nothing any more.
+DELETE FROM journal WHERE execution = x'' AND position < (SELECT max(position) FROM journal);
+
+-- name: last_position
+-- The last position of the feed; none where nothing was ever written.
+SELECT max(position) FROM journal;
 
 -- name: clear_inbox
 -- Clears away messages that nobody will take in, at most so many.
@@ -403,7 +458,7 @@ SELECT position, execution, body FROM inbox WHERE position > ? ORDER BY position
 
 -- name: bodies_of_journal
 -- Steps of all executions, in the order of their writing: what names large values.
-SELECT position, execution, body FROM journal WHERE position > ? ORDER BY position LIMIT ?;
+SELECT position, execution, body FROM journal WHERE position > ? AND execution <> x'' ORDER BY position LIMIT ?;
 
 -- name: bodies_of_events
 -- Events, in order: what names large values.

@@ -19,7 +19,7 @@ FILES_MAX = 100  # files that are unlinked at once
 _AT_ONCE = (
     SQL["remove_snapshots"], SQL["remove_wakes"], SQL["remove_unsuccessful"], SQL["end_subscriptions"], SQL["end_locks"],
 )  # fmt: skip
-_LITTLE_BY_LITTLE = (SQL["clear_journal"], SQL["clear_inbox"], SQL["clear_accepted"])
+_LITTLE_BY_LITTLE = (SQL["clear_inbox"], SQL["clear_accepted"])
 _BODIES = {"inbox": SQL["bodies_of_inbox"], "journal": SQL["bodies_of_journal"], "events": SQL["bodies_of_events"]}
 _FIRST = ExecutionId(b"")
 
@@ -49,7 +49,17 @@ def remove(database: Database, executions: Sequence[ExecutionId]) -> list[Execut
         keyed = [(tenant, workflow, key, execution) for execution, tenant, workflow, key in removed if key]
         database.many(SQL["remove_key"], keyed)
         database.many(SQL["leave_behind"], [(execution, tenant) for execution, tenant, *_ in removed])
+        _note_removals(database, tuple(row[0] for row in removed))
     return [row[0] for row in removed]
+
+
+def _note_removals(database: Database, executions: tuple[bytes, ...]) -> None:
+    """Note, for whoever reads the feed, up to where in it something is missing now."""
+    last: dict[str, int] = {}
+    for tenant, position in database.all(SQL["last_positions"], (apsw.carray(executions),)):
+        last[tenant] = max(position, last.get(tenant, 0))
+    noted = database.many_returning(SQL["note_removal"], list(last.items()))
+    database.many(SQL["forget_removals"], noted)
 
 
 def clear(database: Database, limit: int) -> int:
@@ -58,12 +68,26 @@ def clear(database: Database, limit: int) -> int:
         return 0
     with database.transaction:
         executions = tuple(execution for (execution,) in database.all(SQL["leftovers"], (LEFTOVERS_MAX,)))
-        done = 0
+        done = _clear_journal(database, executions, limit)
         for query in _LITTLE_BY_LITTLE:
-            done += database.many(query, [(apsw.carray(executions), limit - done)])
             if done >= limit:
                 return done
+            done += database.many(query, [(apsw.carray(executions), limit - done)])
+        if done >= limit:
+            return done
         return done + database.many(SQL["cleared"], [(apsw.carray(executions),)])
+
+
+def _clear_journal(database: Database, executions: tuple[bytes, ...], limit: int) -> int:
+    """Clear away journal rows. The database gives the position after the last row's to the next one: should the last row go,
+    its position is kept, or a reader of the feed who is past it would miss what comes.
+    """
+    ((last,),) = database.all(SQL["last_position"])
+    done = database.many(SQL["clear_journal"], [(apsw.carray(executions), limit)])
+    if done:
+        database.all(SQL["keep_position"], {"last": last})
+        database.all(SQL["forget_positions"])
+    return done
 
 
 def give_back(database: Database, pages: int) -> int:

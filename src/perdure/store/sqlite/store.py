@@ -34,12 +34,14 @@ from perdure.store.contract import (
     Usage,
     Worker,
 )
+from perdure.store.feed import FeedLag, FeedPage, Selection
 from perdure.store.sqlite import claims, inbox, locks, records, retention
 from perdure.store.sqlite.access import Access, Threaded
 from perdure.store.sqlite.blobs import BlobFiles
 from perdure.store.sqlite.commit import commit, is_file, save_blobs_alone
 from perdure.store.sqlite.connection import BUSY_TIMEOUT_MS, SQL, Database, connect
 from perdure.store.sqlite.events import publish, read_events
+from perdure.store.sqlite.feed import read_feed
 from perdure.store.sqlite.presence import Presence
 
 REPORTS_APART = 10_000_000  # microseconds after which a load is written that has not changed
@@ -154,6 +156,23 @@ class SqliteStore:
     async def snapshot(self, execution: ExecutionId) -> Snapshot | None:
         async with self._access:
             return records.find_snapshot(self._database, execution)
+
+    # -- feed -------------------------------------------------------------------------------------------------------------
+    async def feed(
+        self,
+        *,
+        after: str = "",
+        tenant: str | None = None,
+        execution: ExecutionId | None = None,
+        limit: int = 1_000,
+        latest: bool = False,
+    ) -> FeedPage:
+        selection = Selection(tenant=tenant, execution=execution)
+        async with self._access:
+            return read_feed(self._database, after=after, selection=selection, limit=limit, latest=latest)
+
+    async def feed_lag(self) -> FeedLag | None:
+        return None  # one transaction writes at a time
 
     # -- inbox ------------------------------------------------------------------------------------------------------------
     async def send(self, messages: Sequence[Message]) -> list[bool]:

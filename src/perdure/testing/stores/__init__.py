@@ -10,6 +10,7 @@
 from perdure.testing.stores.claims import Claims
 from perdure.testing.stores.commits import Commits
 from perdure.testing.stores.events import Events
+from perdure.testing.stores.feed import Feed, SharedFeed
 from perdure.testing.stores.inboxes import Inboxes
 from perdure.testing.stores.locks import Locks
 from perdure.testing.stores.place import Place, SharedPlace
@@ -19,11 +20,11 @@ from perdure.testing.stores.retention import Retention
 from perdure.testing.stores.sharing import Sharing
 
 
-class StoreSuite(Commits, Refusals, Claims, Inboxes, Events, Locks, Records, Retention):
+class StoreSuite(Commits, Refusals, Claims, Inboxes, Events, Locks, Records, Feed, Retention):
     """Every promise of `perdure.store.contract` that one process can see."""
 
 
-class SharedStoreSuite(StoreSuite, Sharing):
+class SharedStoreSuite(StoreSuite, Sharing, SharedFeed):
     """And those that take several processes, or a disk that fails. Its `place` is a `SharedPlace`."""
 
 
