@@ -98,6 +98,7 @@ class Lost(InstanceFact, tag="lost.1", frozen=True, kw_only=True):
 
     attempt: int = field(default=1, name="a")
     crashed: bool = field(default=True, name="c")  # False: the worker stopped in good order
+    asked: bool = field(default=True, name="q")  # False: it was never begun, and is asked for again by the next home
 
 
 class Waiting(InstanceFact, tag="waiting.1", frozen=True, kw_only=True):

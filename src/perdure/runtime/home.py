@@ -34,7 +34,7 @@ from perdure.runtime.deploys import Deploys
 from perdure.runtime.doubts import fates, left_with, still_waiting
 from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
-from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start
+from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start, tell_started
 from perdure.runtime.lacking import Lacking
 from perdure.runtime.loading import check_end, definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
@@ -311,9 +311,7 @@ class Home:
         for digest in hot.carried:  # and not those that came while the turn was written
             hot.blobs.pop(digest, None)
         hot.start = None
-        if hot.future is not None:
-            tell_start(hot, None)
-            hot.future = None
+        tell_started(hot)
         for command in done.commands:
             if isinstance(command, Run | Evaluate | Stop):
                 self.attempts.carry_out(hot, command)
@@ -409,6 +407,7 @@ class Home:
         """Another home has it now, or else this one does not know where it stands and folds it again."""
         self._forget(hot)
         self.attempts.abandon(hot.id)
+        tell_started(hot)  # nobody could take over what had not been written
         self._background(self._regain(hot.id))
 
     async def _regain(self, execution: ExecutionId) -> None:
@@ -497,6 +496,7 @@ class Home:
             if before.epoch > row.epoch:
                 return  # while this one was being read
             self.attempts.abandon(row.execution)
+            tell_started(before)  # the answer to its first commit is on its way, and finds another in its place
         self._hot[hot.id] = hot  # now that it is what the disk says: nothing may be stepped before
         for arrived in inbox:
             self._arrivals.hand(hot, arrived)

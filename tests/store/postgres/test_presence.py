@@ -21,7 +21,7 @@ def test_a_lease_holds_until_shortly_before_it_runs_out() -> None:
     clock = JumpingClock()
     lease = Lease(clock, LENGTH)
     assert not lease.holds()
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     clock.jump(4.9)
     assert lease.holds()
     clock.jump(0.2)
@@ -36,11 +36,11 @@ def test_a_lease_that_others_ended_stays_lost() -> None:
     """Until it begins anew: a late heartbeat brings nothing back."""
     clock = JumpingClock()
     lease = Lease(clock, LENGTH)
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     lease.lose()
     lease.renew(clock.monotonic(), NOW)
     assert not lease.holds()
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     assert lease.holds()
 
 
@@ -48,7 +48,7 @@ def test_after_an_interruption_the_silence_of_others_counts_only_up_to_it() -> N
     """Who was cut off itself does not take all others for dead; a lease later it judges again."""
     clock = JumpingClock()
     lease = Lease(clock, LENGTH)
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     assert lease.judged_until() == FOREVER
     clock.jump(PERIOD)
     lease.renew(clock.monotonic(), NOW + 2 * SECOND)
