@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from perdure.app import worker_name
 from perdure.clock import ShiftedClock
 from perdure.engine import events
 from perdure.runtime.hot import Outcome
-from perdure.store.contract import Store
+from perdure.store.contract import Batch, Store
 from perdure.testing.faults import FaultyStore
 from perdure.testing.world import JumpingClock, Process, World, act, pass_time, workflow_of
 
@@ -83,6 +85,54 @@ def test_rule_53_an_at_most_once_effect_is_not_sent_without_a_lease() -> None:
 
     assert world.live(main, **leased(world)).output == "paid"
     assert len(world.ledger.sent) == 1
+
+
+@pytest.mark.parametrize("limits, status", [({}, "succeeded"), ({"queue_timeout": "15s"}, "failed")])
+def test_a_lease_that_runs_out_while_an_effect_is_on_its_way_is_noticed_before_it_begins(
+    limits: dict[str, str], status: str
+) -> None:
+    """It was let through, and the worker stood still: it waits in front of all others, and only the limit for that runs."""
+    world = World()
+    workflow = world.read(workflow_of({"a": act(seconds=8, gives=1, node={"timeout": "10s", **limits})}))
+
+    async def main(process: Process) -> Outcome:
+        store, answers = lease_of(process), iter([True])
+        store.holds = False
+        store.leased = lambda: next(answers, store.holds)  # type: ignore[method-assign]  # it held when the effect was let through
+        execution = await process.start(workflow)
+        await pass_time(5)
+        assert (process.home.load().running, process.home.load().queued) == (0, 1)
+        await pass_time(20)
+        assert not world.ledger.sent
+        store.holds = True
+        return await process.result(execution)
+
+    assert world.live(main, **leased(world)).status == status
+    assert len(world.ledger.sent) == (status == "succeeded")
+
+
+def test_a_start_is_answered_though_its_execution_was_taken_back_before_its_commit_was() -> None:
+    """The commit is written and its answer late: meanwhile the worker is taken for dead, lives again and finds it free."""
+    world = World()
+    workflow = world.read(workflow_of({"a": act(seconds=10, gives=1)}))
+
+    async def main(process: Process) -> Outcome:
+        commit = process.store.commit
+
+        async def answered_late(batch: Batch) -> Any:
+            process.store.commit = commit  # type: ignore[method-assign]  # only the first one
+            committed = await commit(batch)
+            lease_of(process).is_lost = True
+            await pass_time(5)
+            return committed
+
+        process.store.commit = answered_late  # type: ignore[method-assign]  # as above
+        async with asyncio.timeout(60):
+            execution = await process.start(workflow)
+        return await process.result(execution)
+
+    assert world.live(main, **leased(world)).output == 1
+    assert world.rows()[0].epoch > 1
 
 
 def test_a_home_that_was_taken_for_dead_drops_what_it_had_and_takes_back_what_nobody_took() -> None:

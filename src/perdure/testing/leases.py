@@ -1,7 +1,7 @@
 """Leases in a simulation: what the store knows of its workers, and a worker's own side, with the heartbeat as a task.
 
-The side of a worker is that of the PostgreSQL store itself: what it knows of its lease, when it is heard of, what it makes of an
-answer that came late. Only the way to the database, its clock and its table of workers are stood in for.
+The side of a worker is that of the PostgreSQL store itself: what it knows of its lease, when it is heard of, what it makes of
+an answer that came late. Only the way to the database, its clock and its table of workers are stood in for.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Wire:
 
 
 class LeasedPresence(Presence):
-    """The workers of one process of a simulation. `mine`: what it knows of its leases; `clock`: its machine's, wrong as it is."""
+    """The workers of one process of a simulation. `mine`: what it knows of its leases; `clock`: its machine's, right or wrong."""
 
     def __init__(self, leases: Leases, clock: Clock, way: Way) -> None:
         super().__init__(None)

@@ -5,8 +5,9 @@
 
 Workers crash before or after a call of their store took effect, are killed at any moment, stand still and wake late, are cut off
 from the store, are taken for dead while they live, find the store locked or slow or lose its answer, stop in good order; their
-heartbeats are held up, their clocks drift and jump; messages and starts come twice, late and out of order. A witness judges everything that becomes durable; when calm has returned all must come to its end. What is wrong is
-raised as `Violation`; the same seed does the same again.
+heartbeats are held up, their clocks drift and jump; messages and starts come twice, late and out of order. A witness judges
+everything that becomes durable; when calm has returned all must come to its end. What is wrong is raised as `Violation`; the
+same seed does the same again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from perdure.store.contract import Batch, Store
 from perdure.testing.faults import Crash
 from perdure.testing.leases import Entry
 from perdure.testing.standstill import StandstillLoop
+from perdure.testing.stores.sqlite import sqlite_of
 from perdure.testing.surroundings import DRIFT_MOST, SharedMemory, ShownClock, StoreWay, Worker, WrongClock, current
 from perdure.testing.verdict import judge
 from perdure.testing.witness import Observed, Violation, Witness
@@ -200,7 +202,8 @@ class Simulation:
         async with self.world.process(
             name=worker.name, clock=worker.clock,
             wraps=lambda opened: StoreWay(
-                opened, worker, self.witness, place=self.place, strike=self.strike, chance=self.chance, befall=self._befall
+                sqlite_of(opened), worker, self.witness, place=self.place, strike=self.strike, chance=self.chance,
+                befall=self._befall,
             ),
         ) as process:  # fmt: skip
             worker.process = process
@@ -212,6 +215,8 @@ class Simulation:
                 worker.end(dies=False)
             await worker.over.wait()
             self._alive.pop(slot, None)
+            if not self._over and self.chance.random() < 0.5:
+                await process.home.drain()
 
     def _shown(self, process: Process, execution: ExecutionId, facts: list[AnyFact]) -> None:
         state = process.home.state(execution)
@@ -361,7 +366,7 @@ class Simulation:
         worker.standing.go_on()
 
     def _condemn(self, worker: Worker) -> None:
-        """Others take it for dead, while it lives. Where deaths are known at once nobody tells it, and then they see it again."""
+        """Others take it for dead, while it lives. Where deaths are known at once nobody tells it; then they see it again."""
         worker.condemned = True
         for name in worker.names:
             entry = self.place.leases.entries.get(name)
@@ -425,6 +430,7 @@ class Simulation:
         ending.cancel()
         if not starting.done() or starting.cancelled():
             starting.cancel()
+            await pass_time(0.3)
             return None
         try:
             return starting.result()

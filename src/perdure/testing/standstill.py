@@ -37,7 +37,9 @@ class _Step:
 
     __slots__ = ("_arguments", "_callback", "_context", "_loop", "_of", "handle")
 
-    def __init__(self, of: Standing, loop: StandstillLoop, callback: Callable[..., Any], arguments: Any, context: Context) -> None:
+    def __init__(
+        self, of: Standing, loop: StandstillLoop, callback: Callable[..., Any], arguments: Any, context: Context
+    ) -> None:
         self._of = of
         self._loop = loop
         self._callback = callback
@@ -62,7 +64,9 @@ class _Step:
 class StandstillLoop(JumpingLoop):
     """A loop on the world's time that takes no step of a worker which stands still."""
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]  # the loop's own one is typed by what the callback takes
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         found = context if context is not None else copy_context()
         of = found.get(standing)
         if of is None:
@@ -71,7 +75,7 @@ class StandstillLoop(JumpingLoop):
         step.handle = super().call_soon(step, context=found)
         return step.handle
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # as above
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         found = context if context is not None else copy_context()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from perdure.clock import MICROSECONDS, ShiftedClock
 from perdure.errors import StoreBusy
 from perdure.ids import ExecutionId
-from perdure.store.contract import Batch, Committed, Row, Store
+from perdure.store.contract import Batch, Committed, Row
 from perdure.store.sqlite import SqliteStore
 from perdure.testing.faults import Crash, FaultyStore
 from perdure.testing.leases import QUICK_SECONDS, LeasedPresence, Leases
@@ -69,7 +69,7 @@ class ShownClock:
         self.offset: Callable[[], int] = lambda: 0
         self._clock = clock
         self._machine = machine
-        self._shifted = ShiftedClock(machine, lambda: self.offset())
+        self._shifted = ShiftedClock(machine, self._ahead)
         self._wrong = wrong
         self._compared: int | None = None
         self._jumps: list[tuple[int, int]] = []  # when, and by how much
@@ -87,6 +87,9 @@ class ShownClock:
 
     def monotonic(self) -> float:
         return self._shifted.monotonic()
+
+    def _ahead(self) -> int:
+        return self.offset()
 
     def compared(self, at: int) -> None:
         """Its worker knows the store's clock, as that was at some moment since `at`."""
@@ -194,8 +197,8 @@ class StoreWay(FaultyStore):
 
     async def _delayed(self, *, late: bool) -> None:
         await asyncio.sleep(self._chance.random() * QUICK_SECONDS)
-        while late and (rest := self._worker.late_until - self._clock.monotonic()) > 0:
-            await asyncio.sleep(rest)
+        if late:
+            await asyncio.sleep(max(0.0, self._worker.late_until - self._clock.monotonic()))
         if self._is_cut():
             await asyncio.sleep(self._chance.random())
             raise StoreBusy("The store cannot be reached.")
