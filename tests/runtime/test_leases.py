@@ -10,6 +10,7 @@ import pytest
 from perdure.app import worker_name
 from perdure.clock import ShiftedClock
 from perdure.engine import events
+from perdure.ids import ExecutionId
 from perdure.runtime.hot import Outcome
 from perdure.store.contract import Batch, Store
 from perdure.testing.faults import FaultyStore
@@ -133,6 +134,46 @@ def test_a_start_is_answered_though_its_execution_was_taken_back_before_its_comm
 
     assert world.live(main, **leased(world)).output == 1
     assert world.rows()[0].epoch > 1
+
+
+@pytest.mark.parametrize("late", ["commit", "claim"])
+def test_what_a_home_wrote_or_claimed_before_it_was_taken_for_dead_begins_nothing_when_the_answer_comes(late: str) -> None:
+    """It lives again and is leased by then, but the execution is that of the dead, and another worker runs it."""
+    world = World()
+    workflow = world.read(workflow_of({"a": act(seconds=10, gives=1)}))
+
+    async def leaves(process: Process) -> ExecutionId:
+        return await process.start(workflow)
+
+    async def main(begun: ExecutionId | None) -> Outcome:
+        async with world.process(adopts=False, **leased(world)) as first, world.process(adopts=False) as second:
+            first.store.store._presence.hold(second.home.worker)  # type: ignore[attr-defined]  # it sees that the other lives
+            call = getattr(first.store, late)
+
+            async def answered_late(*given: Any, **more: Any) -> Any:
+                setattr(first.store, late, call)  # only once
+                answer = await call(*given, **more)
+                lease_of(first).is_lost = True
+                (row,) = await second.store.rows()
+                assert await second.home.take([row.execution])
+                await pass_time(5)
+                assert first.home.worker.endswith("~2")
+                return answer
+
+            setattr(first.store, late, answered_late)
+            if begun is not None:
+                execution = begun
+                await first.home.take([execution])
+            else:
+                execution = await first.start(workflow)
+            outcome = await second.result(execution)
+            assert not first.home.has(execution)
+            return outcome
+
+    begun = world.live(leaves) if late == "claim" else None
+    lives = world.lives
+    assert world.run(lambda: main(begun)).output == 1
+    assert [sent.life for sent in world.ledger.sent if sent.life > lives] == [lives + 2]
 
 
 def test_a_home_that_was_taken_for_dead_drops_what_it_had_and_takes_back_what_nobody_took() -> None:

@@ -156,12 +156,12 @@ class Home:
     async def take(self, only: Iterable[ExecutionId] | None = None, *, limit: int = MOST) -> list[ExecutionId]:
         """Become the home of executions that nobody living has, and go on with them (rule 52). Those that were taken."""
         self.check()
-        ids = None if only is None else list(only)
+        ids, life = None if only is None else list(only), self._lives
         rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=self.deploys.reads, only=ids)
         for row in rows:
             self.taken_over[row.home] += bool(row.home)
             try:
-                await patiently(partial(self._load, row))
+                await patiently(partial(self._load, row, life))
             except StoreBusy as busy:
                 self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
                 raise
@@ -279,6 +279,7 @@ class Home:
         batch, stepped = turn.batch, turn.stepped
         if not stepped:
             return
+        life = self._lives
         try:
             committed = await self._store.commit(batch) if batch.turns else None
         except ExecutionsRefused as refused:
@@ -301,6 +302,10 @@ class Home:
                 self._lose(hot)
             elif hot.id in duplicates:
                 self._background(self._started_before(hot))
+            elif self._lives != life:  # a start that was written by one whom others took for dead before it heard of it
+                self._forget(hot)
+                tell_started(hot)
+                self._background(self._take_back([hot.id]))
             else:
                 self._arrivals.taken_in(position for _, position in taking[: len(done.taken)] if position)
                 self._committed(hot, done)
@@ -411,15 +416,16 @@ class Home:
         self._background(self._regain(hot.id))
 
     async def _regain(self, execution: ExecutionId) -> None:
+        life = self._lives
         row = await patiently(lambda: left_with(self._store, execution, self.worker))
         if row is not None and not self.has(execution):
-            await patiently(partial(self._load, row))
+            await patiently(partial(self._load, row, life))
 
     async def _live_again(self) -> None:
         """Others took this worker for dead: it drops what it had, and under a new name takes back what nobody has taken."""
-        self._lives += 1
-        name = f"{self.worker.partition('~')[0]}~{self._lives}"
+        name = f"{self.worker.partition('~')[0]}~{self._lives + 1}"
         await self._store.register(name, now=self._clock.now(), level=self.deploys.reads)
+        self._lives += 1
         self.worker, self._arrivals = name, Arrivals(self._store, name)
         had = []
         for hot in list(self._hot.values()):
@@ -472,7 +478,8 @@ class Home:
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
-    async def _load(self, row: Row) -> None:
+    async def _load(self, row: Row, life: int) -> None:
+        """Have an execution in memory that was claimed in this life: what a former one claimed is that of the dead."""
         try:
             loaded = await self.plans.get(await definition_of(self._store, row))
         except StoreBusy:
@@ -491,6 +498,8 @@ class Home:
                 raise
             self._quarantine(hot, error)
             return
+        if self._lives != life:
+            return self._background(self._take_back([row.execution]))
         before = self._hot.get(row.execution)
         if before is not None:  # it was taken from us, and we from whoever took it
             if before.epoch > row.epoch:

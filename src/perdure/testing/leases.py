@@ -94,7 +94,7 @@ class _Wire:
 
 
 class LeasedPresence(Presence):
-    """The workers of one process of a simulation. `mine`: what it knows of its leases; `clock`: its machine's, right or wrong."""
+    """The workers of one process of a simulation. `mine`: what it knows of its leases; `clock`: its machine's."""
 
     def __init__(self, leases: Leases, clock: Clock, way: Way) -> None:
         super().__init__(None)

@@ -3,11 +3,11 @@
     simulation = Simulation(7, {"perdure": 1, "name": "w", "nodes": {"a": {"type": "test.effect"}}}, [{}])
     simulation.run()
 
-Workers crash before or after a call of their store took effect, are killed at any moment, stand still and wake late, are cut off
-from the store, are taken for dead while they live, find the store locked or slow or lose its answer, stop in good order; their
-heartbeats are held up, their clocks drift and jump; messages and starts come twice, late and out of order. A witness judges
-everything that becomes durable; when calm has returned all must come to its end. What is wrong is raised as `Violation`; the
-same seed does the same again.
+Workers crash before or after a call of their store took effect, are killed at any moment, stand still and wake late, are cut
+off from the store, are taken for dead while they live, find the store locked or slow or lose its answer, stop in good order;
+their heartbeats are held up, their clocks drift and jump; messages and starts come twice, late and out of order. A witness
+judges everything that becomes durable; when calm has returned all must come to its end. What is wrong is raised as
+`Violation`; the same seed does the same again.
 """
 
 from __future__ import annotations
