@@ -109,10 +109,10 @@ def _retrying(execution: Execution, fact: events.Retrying) -> None:
 def _lost(execution: Execution, fact: events.Lost) -> None:
     instance = _of(execution, fact)
     instance.crashes += fact.crashed
-    if fact.asked and not instance.unbegun:
+    if not fact.unbegun and not instance.unbegun:
         instance.perhaps = True  # it was asked for, and nobody knows how far it came
-    instance.unbegun = not fact.asked
-    instance.unasked = fact.asked and execution.paused_at > 0
+    instance.unbegun = fact.unbegun
+    instance.unasked = not fact.unbegun and execution.paused_at > 0
 
 
 def _waiting(execution: Execution, fact: events.Waiting) -> None:

@@ -240,9 +240,9 @@ def lose(
     look_ahead(step, opened, node)
     frame = opened.frame
     where: dict[str, Any] = {"frame": frame.path, "node": instance.node, "visit": instance.visit, "attempt": instance.attempt}
-    waits = node.at_most_once and not sent and not instance.unbegun
-    step.emit(events.Lost(**where, crashed=crashed, asked=not waits))
-    if waits:
+    given_back = node.at_most_once and not sent and not instance.unbegun
+    step.emit(events.Lost(**where, crashed=crashed, unbegun=given_back))
+    if given_back:
         return None
     if instance.stopping:
         return stopped(step, opened, node, instance, None, None, sent=sent)
