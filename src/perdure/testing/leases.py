@@ -63,8 +63,8 @@ class Leases:
         return (self.clock.now() - max(beats, default=0) - self.length) / 1_000_000
 
 
-class TaskHeartbeat(Heartbeat):
-    """The heartbeat as a task of its worker."""
+class LoopHeartbeat(Heartbeat):
+    """The heartbeat in the loop of the world, beside its worker."""
 
     def _begin(self) -> None:
         self._task = asyncio.create_task(self._beats(), name="heartbeat")
@@ -135,4 +135,4 @@ async def _no_care(database: Any) -> None:
 
 
 def _heartbeat(wire: Any, process: bytes, known: Lease) -> Heartbeat:
-    return TaskHeartbeat(wire, process, known, care=_no_care)
+    return LoopHeartbeat(wire, process, known, care=_no_care)
