@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -95,6 +96,30 @@ def test_an_execution_that_was_claimed_meanwhile_is_left_to_its_new_home() -> No
     assert world.run(main).output == 2
     (row,) = world.rows()
     assert row.epoch == 2
+
+
+def test_a_start_is_answered_though_others_took_its_execution_over_before_it_was_asked_about() -> None:
+    """Its commit is written and the answer lost: who has the execution now cannot have it without that."""
+    world = World()
+    workflow = world.read(workflow_of({"a": act(seconds=5, gives=1)}))
+
+    async def main() -> Outcome:
+        async with world.process(adopts=False) as first, world.process(adopts=False) as second:
+            commit = first.store.commit
+
+            async def taken_over(batch: Batch) -> Any:
+                first.store.commit = commit  # type: ignore[method-assign]  # only once
+                await commit(batch)
+                assert await second.home.take([batch.starts[0].execution])
+                raise BUSY
+
+            first.store.commit = taken_over  # type: ignore[method-assign]  # as above
+            first.store.store._presence.let_go(first.home.worker)  # type: ignore[attr-defined]  # the others see it dead
+            async with asyncio.timeout(60):
+                execution = await first.start(workflow)
+            return await second.result(execution)
+
+    assert world.run(main).output == 1
 
 
 def test_a_home_that_does_not_know_where_its_execution_stands_folds_it_again() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from perdure.engine import events
 from perdure.ids import ExecutionId
+from perdure.operations.definitions import Read
 from perdure.runtime.claiming import FIRST, MOST, Pace
+from perdure.testing.faults import Crash
 from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
 
@@ -48,6 +53,74 @@ def test_what_does_not_end_within_its_grace_is_stopped_and_repeated_elsewhere() 
     execution = world.live(stops)
     assert [sent.path for sent in world.ledger.stopped] == ["a"]
     assert world.live(lambda process: process.result(execution)).output == "done"
+
+
+PAY = {"delivery": "at_most_once"}
+
+
+def test_rule_53_an_at_most_once_effect_that_a_draining_worker_never_began_is_begun_by_the_next_one() -> None:
+    """What it follows from ends while the worker drains, so it is asked for and not begun: that is definite, and no crash."""
+    world = World(grace=30_000_000)
+    workflow = world.read(workflow_of({"a": act(seconds=10), "pay": act("a", node=PAY, gives="paid")}))
+    execution = world.live(lambda process: drained(process, workflow))
+    assert world.ledger.paths() == ["a"]
+    assert world.live(lambda process: process.result(execution)).output == "paid"
+    assert world.ledger.paths() == ["a", "pay"]
+
+
+def test_rule_53_an_at_most_once_effect_that_waited_for_a_slot_is_begun_by_the_next_worker() -> None:
+    """The worker that stops takes it out of its queue; the next one has a slot for it."""
+    world = World(grace=30_000_000, slots=1)
+    workflow = world.read(workflow_of({"a": act(seconds=10), "pay": act(node=PAY)}, output="${ nodes.pay }"))
+    execution = world.live(lambda process: drained(process, workflow))
+    assert world.live(lambda process: process.result(execution)).status == "succeeded"
+    assert world.ledger.paths() == ["a", "pay"]
+
+
+def test_rule_53_once_the_next_worker_may_have_begun_it_its_outcome_is_unknown() -> None:
+    """That it was given back unbegun before says nothing of the worker that took it over and died."""
+    world = World(grace=30_000_000)
+    workflow = world.read(workflow_of({"a": act(seconds=10), "pay": act("a", seconds=10, node=PAY)}))
+    execution = world.live(lambda process: drained(process, workflow))
+
+    async def dies(process: Process) -> None:
+        await pass_time(5)
+        await process.kill()
+        raise Crash
+
+    with pytest.raises(Crash):
+        world.live(dies)
+    outcome = world.live(lambda process: process.result(execution))
+    assert outcome.error is not None
+    assert outcome.error["code"] == "effect.unknown"
+    assert world.ledger.paths() == ["a", "pay"]
+
+
+def test_rule_53_one_that_is_cancelled_before_anybody_began_it_is_certainly_not_sent() -> None:
+    """The cancel is the first that the next worker hears of it: it did not happen, and nobody need look after it."""
+    world = World(grace=30_000_000)
+    workflow = world.read(workflow_of({"a": act(seconds=10), "pay": act("a", node=PAY)}))
+
+    async def stops(process: Process) -> ExecutionId:
+        execution = await drained(process, workflow)
+        await process.executions.operate(execution, "cancel", by="somebody")
+        return execution
+
+    execution = world.live(stops)
+    assert world.live(lambda process: process.result(execution)).status == "cancelled"
+    facts = [fact for moment in world.show(execution).timeline for fact in moment.facts]
+    assert [(fact.node, fact.unknown) for fact in facts if isinstance(fact, events.NodeCancelled)] == [("pay", False)]
+    assert world.ledger.paths() == ["a"]
+
+
+async def drained(process: Process, workflow: Read) -> ExecutionId:
+    """Start it, and stop the worker a second later; what runs has the time to end."""
+    execution = await process.start(workflow)
+    await pass_time(1)
+    await process.home.drain()
+    await pass_time(1)  # what has ended just now is written
+    assert not process.home.has(execution)
+    return execution
 
 
 def test_a_draining_worker_takes_nothing_over() -> None:

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
+from perdure.clock import ShiftedClock
 from perdure.engine import edges, events, failing, inputs, machine, operators, signals, timers
 from perdure.engine.commands import Run
 from perdure.engine.elements import subworkflow
@@ -16,8 +17,11 @@ from perdure.engine.index import Index
 from perdure.engine.machine import Step
 from perdure.operations import executions
 from perdure.runtime import gathering, hot
+from perdure.runtime.attempts import Attempts
 from perdure.runtime.home import Home
 from perdure.runtime.hot import Hot
+from perdure.store.postgres import presence
+from perdure.store.postgres.presence import Lease, Presence
 from perdure.store.sqlite.connection import SQL
 
 Breakage = Callable[[], AbstractContextManager[Any]]
@@ -55,10 +59,10 @@ def _effects_before_facts() -> AbstractContextManager[Any]:
 
     def hasty(self: gathering.Gathering, hot: Any) -> None:
         step(self, hot)
-        home: Home = self._keep.__self__  # type: ignore[attr-defined]  # whose turn it is
+        taken: Home = self._keep.__self__  # type: ignore[attr-defined]  # whose turn it is
         for command in self.stepped[-1].done.commands:
             if isinstance(command, Run):
-                home.attempts.carry_out(hot, command)
+                taken.attempts.carry_out(hot, command)
 
     return patch.object(gathering.Gathering, "step", hasty)
 
@@ -118,6 +122,78 @@ def _memory_runs_away() -> AbstractContextManager[Any]:
             execution.signals.pop()
 
     return patch.object(machine, "evolve", forgetful)
+
+
+# -- leases -------------------------------------------------------------------------------------------------------------------
+
+
+def _no_self_fencing() -> AbstractContextManager[Any]:
+    """A worker starts effects whether its lease holds or not."""
+    return patch.object(Lease, "holds", lambda self: True)
+
+
+def _asked_once() -> AbstractContextManager[Any]:
+    """Whether the lease holds is asked when an effect is let through, and not again when it begins."""
+    return patch.object(Attempts, "_check_lease", lambda self: None)
+
+
+def _no_margin() -> AbstractContextManager[Any]:
+    """A worker trusts its lease until the very end, by a clock that may go slower."""
+    return patch.object(presence, "MARGIN", 0)
+
+
+def _leased_from_the_answer() -> AbstractContextManager[Any]:
+    """A lease is taken to begin when the answer to the heartbeat comes, however long that took."""
+    renew = Lease.renew
+    return patch.object(Lease, "renew", lambda self, sent, beat: renew(self, self._clock.monotonic(), beat))
+
+
+def _registered_from_the_answer() -> AbstractContextManager[Any]:
+    """The first lease is taken to begin when the worker hears of it."""
+    begin = Lease.begin
+    return patch.object(Lease, "begin", lambda self, sent, beat: begin(self, self._clock.monotonic(), beat))
+
+
+def _times_of_the_machine() -> AbstractContextManager[Any]:
+    """Times are judged by the machine's own clock."""
+    return patch.object(ShiftedClock, "now", lambda self: self._clock.now())
+
+
+def _late_answers_tell_the_time() -> AbstractContextManager[Any]:
+    """The clocks are compared by the middle of a heartbeat, however long it took."""
+
+    def compare(self: Lease, before: int, beat: int) -> None:
+        self.offset = beat - (before + self._clock.now()) // 2
+
+    return patch.object(Lease, "compare", compare)
+
+
+def _epoch_stays() -> AbstractContextManager[Any]:
+    """A takeover does not move the epoch on."""
+    kept = SQL["take"].replace("epoch = epoch + 1", "epoch = epoch + 0")
+    assert kept != SQL["take"]
+    return patch.dict(SQL, take=kept)
+
+
+def _lost_keeps_its_attempts() -> AbstractContextManager[Any]:
+    """A worker that was taken for dead lives on, with the effects that it was about to begin."""
+    return patch.object(Attempts, "abandon", lambda self, execution: None)
+
+
+def _loss_goes_unnoticed() -> AbstractContextManager[Any]:
+    """A worker that was taken for dead goes on under its old name."""
+    return patch.object(Presence, "lost", False)
+
+
+def _lost_start_is_not_answered() -> AbstractContextManager[Any]:
+    """A start whose answer was lost, and whose execution others have taken over meanwhile, is never acknowledged."""
+    lose = Home._lose
+
+    def quietly(self: Home, hot: Hot) -> None:
+        hot.future = None
+        lose(self, hot)
+
+    return patch.object(Home, "_lose", quietly)
 
 
 # -- the engine ---------------------------------------------------------------------------------------------------------------
@@ -225,6 +301,17 @@ BREAKAGES: Mapping[str, Breakage] = {
     "results are dropped": _results_are_dropped,
     "no takeover": _no_takeover,
     "memory runs away": _memory_runs_away,
+    "no self-fencing": _no_self_fencing,
+    "asked once": _asked_once,
+    "no margin": _no_margin,
+    "leased from the answer": _leased_from_the_answer,
+    "registered from the answer": _registered_from_the_answer,
+    "times of the machine": _times_of_the_machine,
+    "late answers tell the time": _late_answers_tell_the_time,
+    "epoch stays": _epoch_stays,
+    "the lost keep their attempts": _lost_keeps_its_attempts,
+    "loss goes unnoticed": _loss_goes_unnoticed,
+    "lost start is not answered": _lost_start_is_not_answered,
     "losers fail their frame": _losers_fail_their_frame,
     "broken is dead": _broken_is_dead,
     "batch differs": _batch_differs,

@@ -23,6 +23,7 @@ class Run(Struct, frozen=True, kw_only=True):
     heartbeat: int = 0
     grace: int = 0
     ready: int = 0  # when the node became ready, microseconds UTC
+    at_most_once: bool = False
 
     @property
     def key(self) -> str:

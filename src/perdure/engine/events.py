@@ -98,6 +98,7 @@ class Lost(InstanceFact, tag="lost.1", frozen=True, kw_only=True):
 
     attempt: int = field(default=1, name="a")
     crashed: bool = field(default=True, name="c")  # False: the worker stopped in good order
+    unbegun: bool = field(default=False, name="u")  # that worker never began it; the next home asks for it again
 
 
 class Waiting(InstanceFact, tag="waiting.1", frozen=True, kw_only=True):

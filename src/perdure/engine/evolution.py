@@ -109,8 +109,10 @@ def _retrying(execution: Execution, fact: events.Retrying) -> None:
 def _lost(execution: Execution, fact: events.Lost) -> None:
     instance = _of(execution, fact)
     instance.crashes += fact.crashed
-    instance.perhaps = True  # it was asked for, and nobody knows how far it came
-    instance.unasked = execution.paused_at > 0
+    if not fact.unbegun and not instance.unbegun:
+        instance.perhaps = True  # it was asked for, and nobody knows how far it came
+    instance.unbegun = fact.unbegun
+    instance.unasked = not fact.unbegun and execution.paused_at > 0
 
 
 def _waiting(execution: Execution, fact: events.Waiting) -> None:

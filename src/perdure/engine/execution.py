@@ -96,6 +96,7 @@ class Instance(Struct, kw_only=True, omit_defaults=True):
     crashes: int = 0
     paused: int = 0  # of a backoff that began in this pause: how long that had lasted, microseconds
     unasked: bool = False  # it was lost in a pause, and is asked for again when that is over
+    unbegun: bool = False  # a worker that stops has never begun it, and whoever takes over asks for it again
     used: dict[int, int] = field(default_factory=dict)  # attempts counted by each retry policy
     failures: list[dict[str, Any]] = field(default_factory=list)  # one per failed attempt, newest last, bounded
     question: str = ""

@@ -234,14 +234,18 @@ def lose(
 ) -> None:  # fmt: skip
     """An attempt was cut off without a result. It is repeated under the same number, unless that is forbidden (52, 53).
 
-    `sent`: may its effect have begun? False when its worker says that it never did.
+    `sent`: may its effect have begun? False when its worker says that it never did. That worker stops: an at-most-once effect
+    is asked for by the next home, or nobody could tell then whether it was begun in between.
     """
     look_ahead(step, opened, node)
     frame = opened.frame
     where: dict[str, Any] = {"frame": frame.path, "node": instance.node, "visit": instance.visit, "attempt": instance.attempt}
-    step.emit(events.Lost(**where, crashed=crashed))
+    given_back = node.at_most_once and not sent and not instance.unbegun
+    step.emit(events.Lost(**where, crashed=crashed, unbegun=given_back))
+    if given_back:
+        return None
     if instance.stopping:
-        return stopped(step, opened, node, instance, None, None)
+        return stopped(step, opened, node, instance, None, None, sent=sent)
     if node.at_most_once and sent:
         cut = Failure(code="worker.crashed", title="The worker stopped while the effect was under way.", ambiguous=True)
         return unknown(step, opened, node, instance, cut)
@@ -267,11 +271,15 @@ def look_ahead(step: Step, opened: FrameIndex, node: NodePlan) -> None:
 
 
 def stopped(
-    step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, result: events.Result | None, cause: Failure | None
-) -> None:
-    """An attempt that was asked to stop has stopped (rule 12): by its deadline it failed in time, else it was cancelled."""
+    step: Step, opened: FrameIndex, node: NodePlan, instance: Instance, result: events.Result | None, cause: Failure | None,
+    *, sent: bool = True,
+) -> None:  # fmt: skip
+    """An attempt that was asked to stop has stopped (rule 12): by its deadline it failed in time, else it was cancelled.
+
+    `sent`: may its effect have begun, where there is no result?
+    """
     started, finished = (result.started, result.finished) if result is not None else (0, 0)
-    uncertain = node.at_most_once and (result is None or started > 0)
+    uncertain = node.at_most_once and (sent if result is None else started > 0)
     if instance.then == "complete" and not is_left(opened):
         return step.emit(
             events.Done(

@@ -446,7 +446,7 @@ def _recovered(step: Step, given: events.Recovered) -> None:
     for opened, node, _ in lost:
         look_ahead(step, opened, node)
     for opened, node, instance in lost:
-        lose(step, opened, node, instance, crashed=given.crashed)
+        lose(step, opened, node, instance, crashed=given.crashed and not instance.unbegun, sent=not instance.unbegun)
     for opened, node, instance in waiting(step.index):
         command = command_of_wait(step.execution, opened, node, instance)
         if command is not None:

@@ -58,7 +58,7 @@ def command_for(execution: Execution, index: Index, opened: FrameIndex, node: No
     return Run(
         token=token, type=node.type, params=instance.params,
         execution=execution.id, generation=instance.generation, timeout=instance.timeout, queue_timeout=instance.queue_timeout,
-        heartbeat=instance.heartbeat, grace=instance.grace, ready=instance.ready,
+        heartbeat=instance.heartbeat, grace=instance.grace, ready=instance.ready, at_most_once=node.at_most_once,
     )  # fmt: skip
 
 

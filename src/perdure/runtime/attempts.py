@@ -96,6 +96,10 @@ class Attempt:
         self.follows: list[tuple[Asking, Run | Evaluate | Stop]] = []  # what is asked for when it is gone
 
 
+class _Unleased(Exception):
+    """The effect was not begun, since others may have taken this worker for dead."""
+
+
 class Attempts:
     """All attempts of one home."""
 
@@ -166,6 +170,9 @@ class Attempts:
             return
         assert not isinstance(command, Stop)
         if self._draining:
+            if isinstance(command, Run) and command.at_most_once:  # nobody else could know that it was never begun
+                result = Result(token=command.token, outcome="stopped", finished=self._clock.now())
+                self._report(asking.id, Ended(result=result, blobs={}))
             return  # the next home asks for it again
         key = (asking.id, command.token)
         under_way = self._attempts.get(key)
@@ -173,13 +180,16 @@ class Attempts:
             if under_way.stopped_by == "fenced":  # the execution was lost and has come back: this one must not meet that
                 under_way.follows.append((asking, command))
             return
-        grace = command.grace or self._grace
-        attempt = self._attempts[key] = Attempt(asking, command, grace)
+        attempt = self._attempts[key] = Attempt(asking, command, command.grace or self._grace)
         self._idle.clear()
         if self._running < self._slots and self._leased():
             self._begin(attempt)
             return
         self._queue.append(attempt)
+        self._limit_queueing(attempt)
+
+    def _limit_queueing(self, attempt: Attempt) -> None:
+        command = attempt.command
         if isinstance(command, Run) and command.queue_timeout:
             self._arm(command.queue_timeout / MICROSECONDS, attempt, "queue")
 
@@ -201,6 +211,16 @@ class Attempts:
         if isinstance(command, Run) and command.heartbeat:
             attempt.beat = asyncio.get_running_loop().time()
             self._arm(command.heartbeat / MICROSECONDS, attempt, "heartbeat")
+
+    def _queue_again(self, attempt: Attempt) -> None:
+        """The lease may have run out before the effect began: it waits for that, as if it had never been let through."""
+        if not self._is_live(attempt):
+            return
+        self._running -= 1
+        again = Attempt(attempt.asking, attempt.command, attempt.grace)  # for which none of its times is running
+        self._attempts[attempt.asking.id, attempt.token] = again
+        self._queue.appendleft(again)
+        self._limit_queueing(again)
 
     def abandon(self, execution: ExecutionId) -> None:
         """The execution is somebody else's now: stop its attempts; what they report goes nowhere."""
@@ -319,6 +339,8 @@ class Attempts:
             if not attempt.stopped_by:  # cancelled from outside: the loop is being torn down
                 attempt.stopped_by, attempt.reason = "drain", "the worker is stopping"
             result = self._stopped(attempt)
+        except _Unleased:
+            return self._queue_again(attempt)
         except Failed as failed:
             blobs, result = {}, self._result(attempt, "failed", error=failed.failure)
         except (KeyboardInterrupt, GeneratorExit):
@@ -337,6 +359,7 @@ class Attempts:
         params = command.params
         digest = handle_digest(params)
         given = decode_value(params if digest is None else await self._blob(asking.tenant, digest))
+        self._check_lease()
         context = self._context(attempt, command)
         if work.blocking or command.type in self._watchdog.blocking_types:
             return await self._pool.run(
@@ -344,6 +367,11 @@ class Attempts:
                 grace=attempt.grace,
             )  # fmt: skip
         return _checked(await work.run(given, context))
+
+    def _check_lease(self) -> None:
+        """Once more, right before an effect begins: it may have taken long to come here."""
+        if not self._leased():
+            raise _Unleased
 
     def _context(self, attempt: Attempt, command: Run) -> Context:
         token = command.token

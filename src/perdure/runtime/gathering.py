@@ -138,4 +138,7 @@ class Gathering:
         """Can somebody else go on with it at once, since nothing of it is under way here?"""
         if not done.at_rest or done.needs or hot.inputs or hot.errands:
             return False
-        return all(isinstance(command, Run | Evaluate) for command in done.commands)
+        return all(
+            isinstance(command, Evaluate) or (isinstance(command, Run) and not command.at_most_once)  # which is given back
+            for command in done.commands
+        )

@@ -34,7 +34,7 @@ from perdure.runtime.deploys import Deploys
 from perdure.runtime.doubts import fates, left_with, still_waiting
 from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
-from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start
+from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start, tell_started
 from perdure.runtime.lacking import Lacking
 from perdure.runtime.loading import check_end, definition_of, folded
 from perdure.runtime.patience import BUSY_MAX, patiently
@@ -155,12 +155,12 @@ class Home:
     async def take(self, only: Iterable[ExecutionId] | None = None, *, limit: int = MOST) -> list[ExecutionId]:
         """Become the home of executions that nobody living has, and go on with them (rule 52). Those that were taken."""
         self.check()
-        ids = None if only is None else list(only)
+        ids, life = None if only is None else list(only), self._lives
         rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=self.deploys.reads, only=ids)
         for row in rows:
             self.taken_over[row.home] += bool(row.home)
             try:
-                await patiently(partial(self._load, row))
+                await patiently(partial(self._load, row, life))
             except StoreBusy as busy:
                 self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
                 raise
@@ -275,6 +275,7 @@ class Home:
             self._background(self.take_messages())
         fenced = committed.fenced if committed is not None else frozenset()
         duplicates = committed.duplicates if committed is not None else frozenset()
+        former = {start.execution for start in batch.starts if start.home != self.worker}
         for hot, done, taking in stepped:
             if self._hot.get(hot.id) is not hot:
                 continue
@@ -282,6 +283,10 @@ class Home:
                 self._lose(hot)
             elif hot.id in duplicates:
                 self._background(self._started_before(hot))
+            elif hot.id in former:  # others took for dead whom its row names as its home, before it heard of it
+                self._forget(hot)
+                tell_started(hot)
+                self._background(self._take_back([hot.id]))
             else:
                 self._arrivals.taken_in(position for _, position in taking[: len(done.taken)] if position)
                 self._committed(hot, done)
@@ -293,9 +298,7 @@ class Home:
         for digest in hot.carried:  # and not those that came while the turn was written
             hot.blobs.pop(digest, None)
         hot.start = None
-        if hot.future is not None:
-            tell_start(hot, None)
-            hot.future = None
+        tell_started(hot)
         for command in done.commands:
             if isinstance(command, Run | Evaluate | Stop):
                 self.attempts.carry_out(hot, command)
@@ -391,18 +394,20 @@ class Home:
         """Another home has it now, or else this one does not know where it stands and folds it again."""
         self._forget(hot)
         self.attempts.abandon(hot.id)
+        tell_started(hot)  # nobody could take over what had not been written
         self._background(self._regain(hot.id))
 
     async def _regain(self, execution: ExecutionId) -> None:
+        life = self._lives
         row = await patiently(lambda: left_with(self._store, execution, self.worker))
         if row is not None and not self.has(execution):
-            await patiently(partial(self._load, row))
+            await patiently(partial(self._load, row, life))
 
     async def _live_again(self) -> None:
         """Others took this worker for dead: it drops what it had, and under a new name takes back what nobody has taken."""
-        self._lives += 1
-        name = f"{self.worker.partition('~')[0]}~{self._lives}"
+        name = f"{self.worker.partition('~')[0]}~{self._lives + 1}"
         await self._store.register(name, now=self._clock.now(), level=self.deploys.reads)
+        self._lives += 1
         self.worker, self._arrivals = name, Arrivals(self._store, name)
         had = []
         for hot in list(self._hot.values()):
@@ -455,7 +460,8 @@ class Home:
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
-    async def _load(self, row: Row) -> None:
+    async def _load(self, row: Row, life: int) -> None:
+        """Have an execution in memory that was claimed in this life: what a former one claimed is that of the dead."""
         try:
             loaded = await self.plans.get(await definition_of(self._store, row))
         except StoreBusy:
@@ -474,11 +480,14 @@ class Home:
                 raise
             self.set_aside(hot, error)
             return
+        if self._lives != life:
+            return self._background(self._take_back([row.execution]))
         before = self._hot.get(row.execution)
         if before is not None:  # it was taken from us, and we from whoever took it
             if before.epoch > row.epoch:
                 return  # while this one was being read
             self.attempts.abandon(row.execution)
+            tell_started(before)  # the answer to its first commit is on its way, and finds another in its place
         self._hot[hot.id] = hot  # now that it is what the disk says: nothing may be stepped before
         for arrived in inbox:
             self._arrivals.hand(hot, arrived)

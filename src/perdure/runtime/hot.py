@@ -176,6 +176,13 @@ def tell_start(hot: Hot, keyed: KeyedStart | None) -> None:
         future.set_result(keyed.execution)
 
 
+def tell_started(hot: Hot) -> None:
+    """Its start is durable: whoever asked for it hears that, if anybody did."""
+    if hot.future is not None:
+        tell_start(hot, None)
+        hot.future = None
+
+
 def start_conflict(key: str, execution: ExecutionId) -> StartConflict:
     """The key of this start stands for another request (rule 55)."""
     return StartConflict(

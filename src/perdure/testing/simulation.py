@@ -3,10 +3,11 @@
     simulation = Simulation(7, {"perdure": 1, "name": "w", "nodes": {"a": {"type": "test.effect"}}}, [{}])
     simulation.run()
 
-Workers crash before or after a call of their store took effect, are killed at any moment, lose their lease while they live,
-find the store locked or slow, stop in good order; their clocks drift and jump; messages and starts come twice, late and out of
-order. A witness judges everything that becomes durable; when calm has returned all must come to its end. What is wrong is
-raised as `Violation`; the same seed does the same again.
+Workers crash before or after a call of their store took effect, are killed at any moment, stand still and wake late, are cut
+off from the store, are taken for dead while they live, find the store locked or slow or lose its answer, stop in good order;
+their heartbeats are held up, their clocks drift and jump; messages and starts come twice, late and out of order. A witness
+judges everything that becomes durable; when calm has returned all must come to its end. What is wrong is raised as
+`Violation`; the same seed does the same again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import Context
 from random import Random  # noqa: TID251 - the chance of a simulation comes from its seed
 from typing import Any
 
@@ -27,14 +29,18 @@ from perdure.engine.execution import PARKED, RUNNING, WAITING, Execution, path_o
 from perdure.engine.index import Index
 from perdure.errors import PerdureError, StartConflict
 from perdure.ids import ExecutionId, id_text
-from perdure.nodes.work import Context, Failed, Work
+from perdure.nodes.work import Context as Given
+from perdure.nodes.work import Failed, Work
 from perdure.operations import definitions
 from perdure.operations.events import emit
 from perdure.operations.executions import Executions
 from perdure.runtime.hot import Outcome
 from perdure.store.contract import Batch, Store
 from perdure.testing.faults import Crash
-from perdure.testing.surroundings import SharedMemory, StoreWay, Worker, WrongClock, current
+from perdure.testing.leases import Entry
+from perdure.testing.standstill import StandstillLoop
+from perdure.testing.stores.sqlite import sqlite_of
+from perdure.testing.surroundings import DRIFT_MOST, SharedMemory, ShownClock, StoreWay, Worker, WrongClock, current
 from perdure.testing.verdict import judge
 from perdure.testing.witness import Observed, Violation, Witness
 from perdure.testing.world import Process, World, pass_time
@@ -43,9 +49,17 @@ EFFECT = NodeSpec(name="test.effect", title="An effect that chance answers for",
 
 FAULTS = (
     "crash before commit", "crash after commit", "crash elsewhere", "killed", "lease lost", "store busy", "store slow",
-    "stopped", "clock jumps", "message twice", "message late", "start twice",
+    "stopped", "clock jumps", "message twice", "message late", "start twice", "paused", "woken late", "cut off",
+    "heartbeat late", "answer lost", "clock drifts",
 )  # fmt: skip
-"""What goes wrong."""
+"""What goes wrong. `paused`: a worker stands still for a while; `woken late`: until others have taken over all that it had."""
+
+AT_CALLS = ("store busy", "store slow", "answer lost", "paused", "woken late")
+AT_ANY_MOMENT = (
+    "killed", "lease lost", "stopped", "clock jumps", "clock drifts", "paused", "woken late", "cut off", "heartbeat late",
+)  # fmt: skip
+LEASES = (0, 2_000_000, 6_000_000, 6_000_000)
+"""Microseconds; 0: as on a file, others know of a death at once."""
 
 MOMENTARY = frozenset(
     {
@@ -56,8 +70,11 @@ MOMENTARY = frozenset(
 """Elements that end, as a rule, as they begin: a fault meets them where they were reached in an execution that goes on."""
 
 FAULTS_LEAST, FAULTS_MOST = 6, 14  # in one simulation
+LEASES_MOST = 4  # that a worker stands still for, is cut off, or is not heard of
+ASLEEP_MOST_SECONDS = 30  # where nobody takes over what a worker has that stands still
 CALM_ROUNDS_MAX = 600
 CALM_SECONDS = 3.0
+STUCK_SECONDS = 3_600.0  # of the world; none of all that is waited for takes as long
 OVERDUE_SECONDS = 60  # beyond which something that nobody does is stuck
 FAILURES: tuple[tuple[str, Any], ...] = (("x.first", "technical"), ("y.second", "business"), ("timeout", "timeout"))
 
@@ -79,14 +96,15 @@ class Simulation:
         self.seed = seed
         self.chance = Random(f"simulation {seed}")
         chance = self.chance
-        self.place = SharedMemory()
         self.world = World(
-            place=self.place,
             works={EFFECT.name: Work(spec=EFFECT, run=self._effect, blocking=False, reference="test:effect")},
             evict_after=chance.choice((50_000, 1_000_000, 30_000_000)),
             snapshot_facts=chance.choice((5, 20, 200)),
             step_facts_max=chance.choice((7, 1_000, 1_000, 1_000)),
         )
+        self.world.make_loop = StandstillLoop
+        self.lease = chance.choice(LEASES)
+        self.world.place = self.place = SharedMemory(self.world.clock, self.lease)
         self.workflow = self.world.read(document)
         self.children = [self.world.read(child) for child in children]
         self.plans: dict[bytes, Plan] = {
@@ -100,7 +118,9 @@ class Simulation:
         self.left = chance.randint(FAULTS_LEAST, FAULTS_MOST)
         self.executions: list[ExecutionId] = []  # by input
         self._running: Counter[tuple[str, str]] = Counter()  # effects under way: execution and path
-        self._alive: dict[int, Worker] = {}
+        self._alive: dict[int, Worker] = {}  # those that take requests
+        self._up: dict[int, Worker] = {}  # those that can be struck
+        self._asleep: set[asyncio.Task[None]] = set()
         self._calm = False
         self._over = False
         self._workers = workers
@@ -111,7 +131,7 @@ class Simulation:
     def run(self) -> None:
         """Live through it, and judge. Raises Violation."""
         try:
-            self.world.run(self._main)
+            self.world.run(self._main, seconds=STUCK_SECONDS)
         finally:
             if self.witness.violations:  # what was wrong first, and not what came of it
                 raise Violation(self.witness.violations[0])
@@ -135,8 +155,9 @@ class Simulation:
         finally:
             self._over = True
             weather.cancel()
-            for worker in list(self._alive.values()):
+            for worker in list(self._up.values()):
                 worker.end(dies=False)
+                worker.standing.go_on()
             await asyncio.gather(*slots, weather, return_exceptions=True)
 
     # -- workers ------------------------------------------------------------------------------------------------------
@@ -146,23 +167,44 @@ class Simulation:
         life = 0
         while not self._over:
             life += 1
-            off = self.chance.choice((0, 0, self.chance.randint(-MICROSECONDS, MICROSECONDS)))
-            worker = Worker(f"w{slot}.{life}", WrongClock(self.world.clock, off))
-            current.set(worker)
-            try:
-                await self._live(slot, worker)
-            except (Crash, PerdureError):
-                pass
-            finally:
-                self._alive.pop(slot, None)
-                if worker.process is not None:
-                    await worker.process.kill()
+            worker = self._up[slot] = self._worker(f"w{slot}.{life}")
+            living = asyncio.create_task(self._live(slot, worker), context=worker.context)
+            dying = asyncio.create_task(worker.dead.wait())
+            await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
+            dying.cancel()
+            self._alive.pop(slot, None)
+            self._up.pop(slot, None)
+            await self._bury(worker, living)
             await asyncio.sleep(self.chance.random() * 2)
+
+    def _worker(self, name: str) -> Worker:
+        off = self.chance.choice((0, 0, self.chance.randint(-MICROSECONDS, MICROSECONDS)))
+        machine = WrongClock(self.world.clock, off, self.chance.choice((1, self._rate())))
+        return Worker(name, machine, ShownClock(self.world.clock, machine, self.witness.break_off))
+
+    def _rate(self) -> float:
+        """Of a clock that drifts."""
+        return 1 + self.chance.choice((-1, 1)) * self.chance.choice((0.01, DRIFT_MOST))
+
+    async def _bury(self, worker: Worker, living: asyncio.Task[None]) -> None:
+        """Whatever its tasks were about to do they do not, now that it is dead. One that has stopped leaves none behind."""
+        if worker.way is not None:
+            worker.way.dead = True
+        worker.standing.go_on()
+        if worker.process is not None:
+            await worker.process.kill()
+        living.cancel()
+        (ended,) = await asyncio.gather(living, return_exceptions=True)
+        if isinstance(ended, BaseException) and not isinstance(ended, Crash | PerdureError | asyncio.CancelledError):
+            raise ended
 
     async def _live(self, slot: int, worker: Worker) -> None:
         async with self.world.process(
             name=worker.name, clock=worker.clock,
-            wraps=lambda opened: StoreWay(opened, worker, self.witness, self.strike, self.chance),
+            wraps=lambda opened: StoreWay(
+                sqlite_of(opened), worker, self.witness, place=self.place, strike=self.strike, chance=self.chance,
+                befall=self._befall,
+            ),
         ) as process:  # fmt: skip
             worker.process = process
             process.home.observe(lambda execution, at, facts: self._shown(process, execution, facts))
@@ -173,19 +215,19 @@ class Simulation:
                 worker.end(dies=False)
             await worker.over.wait()
             self._alive.pop(slot, None)
-            if worker.dies:
-                await process.kill()
-                raise Crash("The worker is dead.")
+            if not self._over and self.chance.random() < 0.5:
+                await process.home.drain()
 
     def _shown(self, process: Process, execution: ExecutionId, facts: list[AnyFact]) -> None:
         state = process.home.state(execution)
         if state is not None and state.seq == self.witness.executions[execution].state.seq and self.chance.random() < 0.1:
             self.witness.lives(execution, state)
 
-    async def _effect(self, params: dict[str, Any], context: Context) -> Any:
+    async def _effect(self, params: dict[str, Any], context: Given) -> Any:
         """The work of every effect: it takes its time, and ends as chance has it."""
         worker, chance = current.get(), self.chance
         self.witness.effect(context.execution, context.path, context.attempt, context.key, worker.name)
+        self._check_lease(worker, context.execution)
         self.effects[context.key] += 1
         place = (context.execution, context.path)
         self._running[place] += 1
@@ -204,14 +246,28 @@ class Simulation:
             raise Failed(code, code, category=category)
         return chance.randint(0, 8)
 
+    def _check_lease(self, worker: Worker, execution: str) -> None:
+        """Nobody begins an effect whom others may have taken for dead, and who could know it (day-one 23)."""
+        way, leases = worker.way, self.place.leases
+        if not leases.length or way is None or way.dead:
+            return
+        if not way.leased():
+            self.witness.break_off(f"{worker.name} began an effect, and knew that its lease may have run out")
+        if leases.seconds_over(worker.names) >= 0:
+            self.witness.break_off(f"{worker.name} began an effect, and its lease had run out by the store's clock")
+        home = self.witness.home_of(execution)
+        if home not in ("", worker.name) and not worker.condemned:
+            self.witness.break_off(f"{worker.name} began an effect of {execution}, which {home} had taken over")
+
     # -- faults -------------------------------------------------------------------------------------------------------
 
     def strike(self, call: str, batch: Batch | None) -> str:
         """What goes wrong with this call of a store; "" for nothing."""
-        if self._calm or not self.left or self.chance.random() > 0.05:
+        is_first = call == "register" or (batch is not None and batch.starts)  # which is rare, and told to somebody
+        if self._calm or not self.left or self.chance.random() > (0.3 if is_first else 0.05):
             return ""
         crash = ("crash before commit", "crash after commit") if call == "commit" else ("crash elsewhere",)
-        fault: str = self.chance.choice((*crash, "store busy", "store slow"))
+        fault: str = self.chance.choice((*crash, *AT_CALLS))
         self._struck(fault, batch)
         return fault
 
@@ -251,9 +307,9 @@ class Simulation:
         """What strikes at any moment, whatever the workers do."""
         while not self._calm:
             await asyncio.sleep(0.2 + self.chance.random() * 2.5)
-            if self._alive and self.left and self.witness.executions:
-                worker = self.chance.choice(list(self._alive.values()))
-                fault = self.chance.choice(("killed", "lease lost", "stopped", "clock jumps"))
+            if self._up and self.left and self.witness.executions:
+                worker = self.chance.choice(list(self._up.values()))
+                fault = self.chance.choice(AT_ANY_MOMENT)
                 self._struck(fault)
                 self._strike_worker(fault, worker)
 
@@ -263,14 +319,65 @@ class Simulation:
         elif fault == "stopped":
             worker.end(dies=False)
         elif fault == "clock jumps":
-            worker.clock.off += self.chance.randint(-5 * MICROSECONDS, 5 * MICROSECONDS)
+            worker.clock.jump(self.chance.randint(-5 * MICROSECONDS, 5 * MICROSECONDS))
+        elif fault == "clock drifts":
+            worker.machine.drift(self._rate())
+        elif fault == "cut off":
+            self._cut_off(worker)
+        elif fault == "heartbeat late":
+            worker.late_until = self.world.clock.monotonic() + self._while()
+            worker.late_back = self.chance.random() < 0.5
+        elif fault in ("paused", "woken late"):
+            self._stand_still(worker, fault)
         else:
-            self.place.living.discard(worker.name)
-            asyncio.get_running_loop().call_later(2, self._found_again, worker)
+            self._condemn(worker)
 
-    def _found_again(self, worker: Worker) -> None:
+    def _befall(self, worker: Worker, fault: str) -> None:
+        """In the midst of a call: it stands still, or its way to the store is gone, as a rule for longer than one answer."""
+        if fault != "answer lost":
+            self._stand_still(worker, fault)
+        elif self.chance.random() < 0.7:
+            self._cut_off(worker)
+
+    def _cut_off(self, worker: Worker) -> None:
+        worker.cut_until = self.world.clock.monotonic() + self._while()
+
+    def _while(self) -> float:
+        """Seconds, of which a lease may bear so many, or not."""
+        return self.chance.random() * LEASES_MOST * (self.lease or MICROSECONDS) / MICROSECONDS
+
+    def _stand_still(self, worker: Worker, fault: str) -> None:
+        """From the next step on, until somebody has it go on."""
+        worker.standing.still = True
+        waking = self._wake(worker, None if fault == "woken late" and self.lease else self._while())
+        task = asyncio.get_running_loop().create_task(waking, context=Context())  # it is none of its own
+        self._asleep.add(task)
+        task.add_done_callback(self._asleep.discard)
+
+    async def _wake(self, worker: Worker, seconds: float | None) -> None:
+        """After so long, or (None) when others have taken over all that it had."""
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+        else:
+            for _ in range(ASLEEP_MOST_SECONDS):
+                await asyncio.sleep(1)
+                if worker.dead.is_set() or self._over or self.place.are_taken(worker.names):
+                    break
+        worker.standing.go_on()
+
+    def _condemn(self, worker: Worker) -> None:
+        """Others take it for dead, while it lives. Where deaths are known at once nobody tells it; then they see it again."""
+        worker.condemned = True
+        for name in worker.names:
+            entry = self.place.leases.entries.get(name)
+            if entry is not None:
+                entry.condemned = True
+                if not self.lease:
+                    asyncio.get_running_loop().call_later(2, self._found_again, worker, entry)
+
+    def _found_again(self, worker: Worker, entry: Entry) -> None:
         if not worker.over.is_set():
-            self.place.living.add(worker.name)
+            entry.condemned = False
 
     # -- the world outside --------------------------------------------------------------------------------------------
 
@@ -317,12 +424,13 @@ class Simulation:
         worker = self.chance.choice(list(self._alive.values()))
         process = worker.process
         assert process is not None
-        starting = asyncio.create_task(self._starting(process, number, given))
+        starting = asyncio.create_task(self._starting(process, number, given), context=worker.context)
         ending = asyncio.create_task(worker.over.wait())
         await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
-        if not starting.done():
+        if not starting.done() or starting.cancelled():
             starting.cancel()
+            await pass_time(0.3)
             return None
         try:
             return starting.result()
@@ -396,7 +504,7 @@ class Simulation:
         rows: dict[ExecutionId, int] = {}
         for _ in range(CALM_ROUNDS_MAX):
             if self._all_ended():
-                return
+                return await self._all_ready()
             await pass_time(CALM_SECONDS)
             await self._answer_all(store, outside)
             for execution, seen in self.witness.executions.items():
@@ -406,6 +514,16 @@ class Simulation:
                 if idle[execution] * CALM_SECONDS > OVERDUE_SECONDS:
                     await self._explain(store, outside, execution)
         raise Violation(f"{self._unended()} never end.")
+
+    async def _all_ready(self) -> None:
+        """Whoever was cut off, or taken for dead, has come back."""
+        unready: list[Worker] = []
+        for _ in range(OVERDUE_SECONDS):
+            unready = [each for each in self._up.values() if each.way is not None and not each.way.leased()]
+            if not unready:
+                return
+            await pass_time(1)
+        self.witness.break_off(f"{unready[0].name} never trusts a lease again")
 
     async def _answer_all(self, store: Store, outside: Executions) -> None:
         for execution, seen in list(self.witness.executions.items()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from perdure.engine import events
 from perdure.engine.codec import decode_row
@@ -16,7 +16,7 @@ from perdure.engine.events import AnyFact, RowBody
 from perdure.engine.evolution import evolve
 from perdure.engine.execution import CANCELLED, FAILED, SKIPPED, STATE_NAMES, SUCCEEDED, Execution, Frame
 from perdure.ids import ExecutionId, id_text, instance_path
-from perdure.store.contract import Batch, Committed, JournalRow, Turn
+from perdure.store.contract import Batch, Committed, JournalRow, Row, Turn
 
 SHIELDED = (".finally", ".compensate")
 """Scopes that go on in a frame that is being left (rule 38)."""
@@ -39,6 +39,7 @@ class Observed:
         self.bodies: list[RowBody] = []
         self.epoch = 0
         self.worker = ""  # who committed last
+        self.home = ""  # who took it over last
         self.finals: dict[Key, int] = {}
         self.scheduled: set[tuple[str, int]] = set()  # path and attempt
         self.keys: dict[str, str] = {}  # path by effect key
@@ -76,7 +77,15 @@ class Witness:
             if turn.execution not in left_out:
                 self._turn(self.executions[turn.execution], turn, worker, latest)
 
+    def claimed(self, rows: Iterable[Row], worker: str) -> None:
+        """A worker has taken these over: whoever had them before writes no more."""
+        for row in rows:
+            seen = self.executions[row.execution]
+            seen.home, seen.epoch = worker, max(seen.epoch, row.epoch)
+
     def _turn(self, seen: Observed, turn: Turn, worker: str, latest: int) -> None:
+        if seen.home and worker != seen.home:
+            self.violate(seen, f"{worker} wrote after {seen.home} had taken it over")
         if turn.epoch < seen.epoch:
             self.violate(seen, f"a home of epoch {turn.epoch} wrote after one of epoch {seen.epoch}")
         seen.epoch, seen.worker = turn.epoch, worker
@@ -166,6 +175,10 @@ class Witness:
         if worker == seen.worker and seen.state.ended:
             self.violate(seen, f"attempt {attempt} of `{path}` began after the end of the execution")
 
+    def home_of(self, execution: str) -> str:
+        """The worker that has taken an execution over last; "" where it is still with whoever started it."""
+        return self._by_text[execution].home
+
     def lives(self, execution: ExecutionId, state: Execution) -> None:
         """A home shows a state that it believes durable. Raises Violation when the journal folds to another."""
         seen = self.executions[execution]
@@ -173,10 +186,14 @@ class Witness:
         if state != seen.state:
             self.violate(seen, "the state in memory is not what the journal folds to")
 
-    def violate(self, seen: Observed, sentence: str) -> None:
+    def violate(self, seen: Observed, sentence: str) -> NoReturn:
         """Keep what was found, and raise it."""
-        self.violations.append(f"{id_text(seen.id)}: {sentence}")
-        raise Violation(self.violations[-1])
+        self.break_off(f"{id_text(seen.id)}: {sentence}")
+
+    def break_off(self, sentence: str) -> NoReturn:
+        """Keep what was found of no execution in particular, and raise it."""
+        self.violations.append(sentence)
+        raise Violation(sentence)
 
     def compare(self, execution: ExecutionId, rows: Iterable[JournalRow]) -> None:
         """The journal on disk is what was committed. Raises Violation."""

@@ -385,6 +385,7 @@ class World:
         self.clock = JumpingClock()
         self.ledger = Ledger()
         self.lives = 0
+        self.make_loop: Callable[[JumpingClock], JumpingLoop] = JumpingLoop
         self.settings = Settings(**{"inbox_poll": MICROSECONDS, **settings})
         self._more_works = dict(works or {})
         self._chance = 0
@@ -406,7 +407,7 @@ class World:
 
     def run(self, main: Callable[[], Awaitable[Answer]], *, seconds: float = LIMIT_SECONDS) -> Answer:
         """Run a coroutine on the world's time, until it is done; what it leaves running is cut off. Raises Stuck."""
-        loop = JumpingLoop(self.clock)
+        loop = self.make_loop(self.clock)
         loop.limit(seconds)
         loop.set_task_factory(_made_in_a_process)
         try:

@@ -21,7 +21,7 @@ def test_a_lease_holds_until_shortly_before_it_runs_out() -> None:
     clock = JumpingClock()
     lease = Lease(clock, LENGTH)
     assert not lease.holds()
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     clock.jump(4.9)
     assert lease.holds()
     clock.jump(0.2)
@@ -32,15 +32,49 @@ def test_a_lease_holds_until_shortly_before_it_runs_out() -> None:
     assert not lease.holds()
 
 
+def test_a_lease_begins_when_it_was_asked_for_and_not_when_the_answer_comes() -> None:
+    """To others it has run for as long as the answer took."""
+    clock = JumpingClock()
+    lease = Lease(clock, LENGTH)
+    sent = clock.monotonic()
+    clock.jump(4)
+    lease.begin(sent, NOW)
+    assert lease.holds()
+    clock.jump(1.1)
+    assert not lease.holds()
+
+
+def test_the_clocks_are_never_compared_in_favour_of_what_is_early() -> None:
+    """A slow answer says little: what is known is kept where it fits, and else the database's clock is taken to be behind."""
+    clock = JumpingClock()
+    lease = Lease(clock, LENGTH)
+    ahead = 10 * SECOND  # of this machine's clock the database's is
+    lease.begin(clock.monotonic(), clock.now() + ahead)
+    before = clock.now()
+    clock.jump(4)  # the heartbeat took so long to come there; the answer came at once
+    lease.compare(before, clock.now() + ahead)
+    assert lease.offset == ahead
+    before = clock.now()
+    beat = before + ahead
+    clock.jump(4)  # the answer took so long
+    lease.compare(before, beat)
+    assert lease.offset == ahead
+    lease.offset = ahead + SECOND  # this machine's clock has been put forward
+    before = clock.now()
+    clock.jump(0.5)
+    lease.compare(before, before + ahead)
+    assert lease.offset == ahead - SECOND // 2
+
+
 def test_a_lease_that_others_ended_stays_lost() -> None:
     """Until it begins anew: a late heartbeat brings nothing back."""
     clock = JumpingClock()
     lease = Lease(clock, LENGTH)
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     lease.lose()
     lease.renew(clock.monotonic(), NOW)
     assert not lease.holds()
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     assert lease.holds()
 
 
@@ -48,7 +82,7 @@ def test_after_an_interruption_the_silence_of_others_counts_only_up_to_it() -> N
     """Who was cut off itself does not take all others for dead; a lease later it judges again."""
     clock = JumpingClock()
     lease = Lease(clock, LENGTH)
-    lease.begin(beat=NOW)
+    lease.begin(clock.monotonic(), NOW)
     assert lease.judged_until() == FOREVER
     clock.jump(PERIOD)
     lease.renew(clock.monotonic(), NOW + 2 * SECOND)

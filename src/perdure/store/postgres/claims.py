@@ -30,6 +30,7 @@ class Claims:
         new = worker not in presence.held
         given = (worker, presence.process, socket.gethostname(), os.getpid(), now, level, presence.lease)
         async with self._database.transaction() as session:
+            sent = presence.now()  # what the way to the server takes is no time of the lease
             registered = await session.row("register", *given)
             if registered is None:
                 raise StoreError(
@@ -37,7 +38,7 @@ class Claims:
                 )
             if new:
                 await _free(session, [worker])
-        presence.hold(worker, registered["beat"])
+        presence.hold(worker, registered["beat"], sent=sent)
 
     async def leave(self, worker: str) -> bool:
         """No longer a home: what it held is due at once, for anybody. Whether it was one here; else it is left alone."""

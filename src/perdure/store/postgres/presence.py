@@ -7,16 +7,18 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 
-from perdure.clock import MICROSECONDS, Clock, SystemClock
+from perdure.clock import MICROSECONDS, Clock
 from perdure.errors import StoreError
 from perdure.ids import new_key
-from perdure.store.postgres.address import Address
 from perdure.store.postgres.connection import Database
 
 log = logging.getLogger("perdure.store")
 
 BEATS_PER_LEASE = 3  # one may be lost, and the lease still holds
-MARGIN = 1 / 6  # of the lease: so long before it runs out nothing is started any more
+MARGIN = 1 / 6
+"""Of the lease: so long before it runs out nothing is started any more. So a worker's monotonic clock may go slower than the
+database's by as much, and others still cannot take it for dead before it knows.
+"""
 AGAIN_SECONDS = 0.1  # after a heartbeat that failed
 CARE_SECONDS = 3_600.0
 FOREVER = (1 << 63) - 1
@@ -27,14 +29,18 @@ Care = Callable[[Database], Awaitable[object]]
 
 
 class Presence:
-    """The workers of one store. `process` is this process to the database: only it may renew what it has registered."""
+    """The workers of one store. `process` is this process to the database: only it may renew what it has registered.
 
-    def __init__(self, address: Address, *, lease: int, busy_ms: int, care: Care) -> None:
+    `lease`: its length, microseconds. `heartbeat`: makes what renews it, for a process and what it knows of its leases.
+    """
+
+    def __init__(self, *, lease: int, clock: Clock, heartbeat: Callable[[bytes, Lease], Heartbeat]) -> None:
         self.process = bytes.fromhex(new_key())
         self.lease = lease
         self._held: frozenset[str] = frozenset()
-        self._lease = Lease(SystemClock(), lease)
-        self._heartbeat = Heartbeat(address, self.process, self._lease, busy_ms=busy_ms, care=care)
+        self._clock = clock
+        self._lease = Lease(clock, lease)
+        self._heartbeat = heartbeat(self.process, self._lease)
 
     @property
     def held(self) -> frozenset[str]:
@@ -48,11 +54,18 @@ class Presence:
                 f"Expected a worker id of 1 to {NAME_BYTES_MAX} bytes, but got {worker!r}.", remedy="Choose another."
             )
 
-    def hold(self, worker: str, beat: int) -> None:
-        """`worker` has a lease that began at `beat`, by the database's time; it is renewed from now on, those lost are not."""
+    def now(self) -> float:
+        """Seconds by the monotonic clock that the leases go by here."""
+        return self._clock.monotonic()
+
+    def hold(self, worker: str, beat: int, *, sent: float) -> None:
+        """`worker` has a lease that began at `beat`, by the database's time, and was asked for at `sent`, by `now`.
+
+        It is renewed from now on, those that were lost are not.
+        """
         self._held = (self._held - self._heartbeat.lost) | {worker}
         self._heartbeat.begin(self._held)
-        self._lease.begin(beat)
+        self._lease.begin(sent, beat)
 
     def let_go(self, worker: str) -> None:
         """The lease of `worker` is renewed no more."""
@@ -105,17 +118,27 @@ class Lease:
         self._before = 0  # the last heartbeat before an interruption
         self._judges_again = 0.0  # after an interruption: when the silence of others counts again
 
-    def begin(self, beat: int) -> None:
-        """It begins just now, which is `beat` for the database."""
+    def begin(self, sent: float, beat: int) -> None:
+        """It was asked for at `sent` and began at `beat`; that is known only now, which may be much later."""
         self._begun, self._lost = True, False
         self.offset = beat - self._clock.now()
-        self._renewed, self._beat = self._clock.monotonic(), beat
+        self._renewed, self._beat = sent, beat
 
     def renew(self, sent: float, beat: int) -> None:
         """A heartbeat that was sent at `sent` was taken note of at `beat`."""
         if sent - self._renewed > 2 * self.period:
             self._before, self._judges_again = self._beat, sent + self._length
         self._renewed, self._beat = sent, beat
+
+    def compare(self, before: int, beat: int) -> None:
+        """The database's clock showed `beat` at some moment since this one showed `before`.
+
+        What is known already is kept as long as it fits: an answer that took long tells little. Else the earlier end is
+        taken, since a wait may end late but never early.
+        """
+        behind, ahead = beat - self._clock.now(), beat - before
+        if not behind <= self.offset <= ahead:
+            self.offset = behind
 
     def lose(self) -> None:
         """Others have taken this process for dead."""
@@ -136,17 +159,17 @@ class Lease:
 class Heartbeat:
     """Renews a lease on a thread with a loop and a connection of its own, until it is stopped; once an hour it takes `care`."""
 
-    def __init__(self, address: Address, process: bytes, lease: Lease, *, busy_ms: int, care: Care) -> None:
+    def __init__(self, database: Database, process: bytes, lease: Lease, *, care: Care) -> None:
         self.workers: frozenset[str] = frozenset()
         self.lost: frozenset[str] = frozenset()  # those of them that others have taken for dead
         self.loads: dict[str, str] = {}  # what they are doing
         self._lease = lease
         self._process = process
-        idle_ms = int(lease.period * BEATS_PER_LEASE * 1_000)
-        self._database = Database(address, busy_ms=busy_ms, patient=False, idle_ms=idle_ms)  # it tries again by itself
-        self._clock = self._database.clock
+        self._database = database
+        self._clock = database.clock
         self._care = care
         self._cared = self._clock.monotonic()
+        self._begun = False
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -155,9 +178,9 @@ class Heartbeat:
     def begin(self, workers: frozenset[str]) -> None:
         """Renew the leases of these from now on, and forget those that were lost."""
         self.workers, self.lost = workers, frozenset()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
-            self._thread.start()
+        if not self._begun:
+            self._begun = True
+            self._begin()
 
     def stop(self) -> None:
         """Renew nothing any more; waits for a heartbeat that is under way."""
@@ -170,6 +193,10 @@ class Heartbeat:
                 pass  # its loop has ended already
         if self._thread is not None:
             self._thread.join()
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
+        self._thread.start()
 
     # -- on the thread --------------------------------------------------------------------------------------------------
     def _run(self) -> None:
@@ -220,7 +247,7 @@ class Heartbeat:
             log.error("%s lost its lease: others may have taken over what it had", ", ".join(sorted(lost)))
         if renewed:
             beat = max(renewed.values())
-            self._lease.offset = beat - (before + self._clock.now()) // 2
+            self._lease.compare(before, beat)
             self._lease.renew(sent, beat)
 
     async def _take_care(self) -> None:

@@ -43,7 +43,7 @@ from perdure.store.postgres.connection import Database
 from perdure.store.postgres.feed import find_lag, read_feed
 from perdure.store.postgres.history import know_history
 from perdure.store.postgres.partitions import make_weeks
-from perdure.store.postgres.presence import Presence
+from perdure.store.postgres.presence import Heartbeat, Presence
 from perdure.store.postgres.schema import prepare
 
 log = logging.getLogger("perdure.store")
@@ -64,7 +64,11 @@ async def open_store(
     address = read_address(url)
     # Who is paused or cut off in the midst of a transaction keeps its rows no longer than its executions.
     database = Database(address, busy_ms=busy_timeout_ms, idle_ms=lease // 1_000)
-    presence = Presence(address, lease=lease, busy_ms=busy_timeout_ms, care=_make_weeks)
+    # A heartbeat that fails tries again by itself.
+    beats = Database(address, busy_ms=busy_timeout_ms, patient=False, idle_ms=lease // 1_000)
+    presence = Presence(
+        lease=lease, clock=beats.clock, heartbeat=lambda process, known: Heartbeat(beats, process, known, care=_make_weeks)
+    )
     try:
         await database.try_to_connect()
         await prepare(database, create=create)

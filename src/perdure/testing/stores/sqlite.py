@@ -30,7 +30,7 @@ class MemoryPlace:
         return SqliteStore.on(self.connection)
 
     def die(self, store: Store) -> None:
-        _sqlite(store).abandon()
+        sqlite_of(store).abandon()
 
 
 class FilePlace:
@@ -45,7 +45,7 @@ class FilePlace:
         return await open_store(self.path, busy_timeout_ms=BUSY_TIMEOUT_MS, threaded=self.threaded)
 
     def die(self, store: Store) -> None:
-        _sqlite(store).abandon()
+        sqlite_of(store).abandon()
 
     def opener(self) -> tuple[str, str, dict[str, Any]]:
         return "perdure.store.sqlite", "open_store", {"path": str(self.path)}
@@ -68,7 +68,7 @@ class FilePlace:
 
     @contextmanager
     def full(self, store: Store) -> Iterator[None]:
-        connection = _sqlite(store).connection
+        connection = sqlite_of(store).connection
         pages = connection.pragma("page_count")
         connection.pragma("max_page_count", pages + 1)
         yield
@@ -101,6 +101,6 @@ class FilePlace:
             connection.pragma("user_version", 9_999)
 
 
-def _sqlite(store: Store) -> SqliteStore:
+def sqlite_of(store: Store) -> SqliteStore:
     assert isinstance(store, SqliteStore), f"Expected a SqliteStore, but got {store!r}."
     return store
