@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.ids import ExecutionId
 from perdure.store.contract import FIRST_FINAL, Batch, Blob, Committed, Event, Start, Turn
+from perdure.store.postgres import tasks
 from perdure.store.postgres.complaints import REFUSALS
 from perdure.store.postgres.connection import Database, Session
 from perdure.store.postgres.events import append_events, awaiting, notify, queue, subscribe, unsubscribe
@@ -68,7 +69,7 @@ def _is_plain(batch: Batch) -> bool:
     """Whether nothing but turns is written that stay at home: that is one statement, and a transaction by itself."""
     return not (
         batch.starts or batch.blobs or batch.messages or batch.events or batch.snapshots or batch.subscriptions
-        or batch.unsubscriptions or batch.unlocks
+        or batch.unsubscriptions or batch.unlocks or batch.tasks or batch.task_stops or batch.task_ends
     ) and not any(turn.release or turn.consumed or turn.status >= FIRST_FINAL for turn in batch.turns)  # fmt: skip
 
 
@@ -96,6 +97,8 @@ async def _write_rows(session: Session, batch: Batch, own: Collection[str], told
         await unsubscribe(session, rest.unsubscriptions)
     if rest.subscriptions:
         await subscribe(session, rest.subscriptions)
+    if rest.tasks or rest.task_stops or rest.task_ends:
+        rings = await tasks.write(session, rest) or rings
     ended = sorted({turn.execution for turn in rest.turns if turn.status >= FIRST_FINAL})
     if ended:
         rings = await session.run("end_executions", ended) > 0 or rings
