@@ -137,8 +137,8 @@ class Settings(BaseModel):
         gt=0,
     )
     labels: WorkerLabels = _because(
-        "What this worker has that others may not, as `gpu=true,region=eu`: it carries out the nodes whose `runs_on` asks for it. "
-        "A pool is the label `pool`.",
+        "What this worker has that others may not, as `gpu=true,region=eu`: it carries out the nodes whose `runs_on` asks for "
+        "it. A pool is the label `pool`.",
         {},
     )
     processes: Number = _because(

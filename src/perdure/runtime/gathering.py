@@ -77,7 +77,8 @@ class Gathering:
         if self._drains is not None and not release and self._drains(hot.id) and self._may_be_handed_on(hot, done):
             release, due = True, at
             hot.leaving = True
-        if not done.facts and not consumed and not release:
+        posts = hot.postings is not None and hot.postings.carry(hot, done, taking[:taken], at, batch, self._settings.labels)
+        if not done.facts and not consumed and not release and not posts:
             return
         body = encode_row(done.taken, done.facts, not done.at_rest) if done.facts else b""
         self._bytes += len(body)

@@ -32,6 +32,7 @@ from perdure.runtime.attempts import Attempts, Ended
 from perdure.runtime.claiming import MOST, Pace
 from perdure.runtime.deploys import Deploys
 from perdure.runtime.doubts import fates, left_with, still_waiting
+from perdure.runtime.elsewhere import Elsewhere
 from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
 from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start
@@ -90,13 +91,17 @@ class Home:
         self._busy = 0  # commits in a row that found the store locked
         self.deploys = Deploys(store, clock, reads=level)
         self.attempts = attempts(blob=self._values.body, report=self._report, leased=store.leased)
+        self._elsewhere = Elsewhere(
+            store=store, plans=plans, clock=clock, settings=settings, takes=adopts, attempts=self.attempts,
+            deliver=self.deliver, background=self._background,
+        )  # fmt: skip
         self._errands = Errands(store=store, plans=plans, clock=clock, home=self, background=self._background)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Become a home that others can see, and begin to take turns."""
-        await self._store.register(self.worker, now=self._clock.now(), level=self.deploys.reads)
+        await self._elsewhere.register(self.worker, level=self.deploys.reads)
         self._tasks = [asyncio.create_task(self._turns(), name="home"), asyncio.create_task(self._polls(), name="inbox")]
 
     async def drain(self) -> None:
@@ -104,6 +109,7 @@ class Home:
         within its grace; an execution of which nothing runs here is let go at once, so that others go on with it.
         """
         self._closing = self._draining = True
+        self._elsewhere.stop_taking()
         for hot in self._hot.values():
             self._touch(hot)
         await self.attempts.finish(self._settings.grace / MICROSECONDS)
@@ -111,6 +117,7 @@ class Home:
     async def close(self) -> None:
         """Stop in good order: attempts are stopped and reported, executions let go; others may go on with them at once."""
         self._closing = True
+        self._elsewhere.stop_taking()
         await self.attempts.drain()  # also when the home has failed: what still runs would outlive its home
         while self._failed is None and (self._dirty or self._turning or self._backgrounds):  # noqa: ASYNC110 - three at once
             await asyncio.sleep(CLOSING_SECONDS)
@@ -206,7 +213,7 @@ class Home:
         """An attempt ended. Large outputs are made durable first, so that the step may name them."""
         hot = self._hot.get(execution)
         if hot is None:
-            return
+            return self._elsewhere.ended(execution, ended)
         large = {digest: body for digest, body in ended.blobs.items() if len(body) > AHEAD_BYTES}
         if not large:
             if ended.blobs:
@@ -420,7 +427,7 @@ class Home:
         """Others took this worker for dead: it drops what it had, and under a new name takes back what nobody has taken."""
         self._lives += 1
         name = f"{self.worker.partition('~')[0]}~{self._lives}"
-        await self._store.register(name, now=self._clock.now(), level=self.deploys.reads)
+        await self._elsewhere.register(name, level=self.deploys.reads)
         self.worker, self._arrivals = name, Arrivals(self._store, name)
         had = []
         for hot in list(self._hot.values()):
@@ -504,7 +511,7 @@ class Home:
             self._background(self.take_messages())
         if hot.execution.seq:
             # A claimed row names the home before: none when that one let it go in good order.
-            hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker))
+            hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker, kept=self._elsewhere.kept(hot)))
             hot.note(hot.index.take_due(hot.execution, self._clock.now()))
         self._touch(hot)
 
@@ -516,6 +523,7 @@ class Home:
     async def _fold(self, hot: Hot) -> None:
         execution, hot.snapshot_seq = await folded(self._store, hot.id)
         hot.begin_anew(execution, self._resident)
+        await self._elsewhere.read(hot)
 
     # -- messages and time --------------------------------------------------------------------------------------------
 
@@ -528,7 +536,7 @@ class Home:
             while True:
                 await self.poll()
                 await asyncio.sleep(apart)
-                if not self._pace.more:
+                if not (self._pace.more or self._elsewhere.more):
                     await self._listen(period - apart)
         except asyncio.CancelledError:
             raise
@@ -549,9 +557,11 @@ class Home:
             for execution in await self.deploys.look():
                 if execution in self._hot:
                     self._touch(self._hot[execution])
-            if await self._store.changed():
+            changed = await self._store.changed()
+            if changed:
                 await self.take_messages()
                 await self._errands.look_for_locks()
+            await self._elsewhere.look(self._hot.values(), self._hot.get, changed=changed)
             if self._adopts and not self._closing:
                 await self.take_free()
                 await self._lacking.release_held()

@@ -149,7 +149,8 @@ class Batch(msgspec.Struct, kw_only=True):
     Unsubscriptions take effect before subscriptions, and those before events: an execution that begins to wait in the commit of
     an event gets it. Both are idempotent. `unlocks` let go of what exactly this (execution, path) holds, and of nothing else.
 
-    `tasks` take the place of older ones of their paths; `task_stops` and `task_ends` concern exactly the tasks they name.
+    `task_ends` go first, `task_stops` last; both concern exactly the tasks they name. `tasks` take the place of older ones of
+    their paths.
     """
 
     starts: list[Start] = msgspec.field(default_factory=list)
@@ -273,7 +274,8 @@ def read_load(text: str) -> Load | None:
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A process that is a home for executions. `alive` is judged by the store (embedded: the lock it holds on a file; else: its
-    lease). `heard`: microseconds UTC, when it was last heard of; 0: it has said nothing since it became known. `labels`: what it has.
+    lease). `heard`: microseconds UTC, when it was last heard of; 0: it has said nothing since it became known. `labels`: what
+    it has that others may not.
     """
 
     worker: str
@@ -322,8 +324,8 @@ class Store(TaskStore, Protocol):
         """Write all of it in one transaction that is on disk when this returns, or none of it (raises StoreError).
 
         Left out, and named in the answer: what belongs to a fenced execution or a duplicate start, which is its turns,
-        snapshots, events, subscriptions, unlocks, tasks, the messages it sends and the children it starts (named as fenced). Messages
-        to unknown executions are dropped, repeats of messages and events too. Each position in `consumed` must be in the
+        snapshots, events, subscriptions, unlocks, tasks, the messages it sends and the children it starts (named as fenced).
+        Messages to unknown executions are dropped, repeats of messages and events too. Each position in `consumed` must be in the
         execution's inbox still. Each event names the execution whose step emitted it; those from outside go by `publish`.
 
         A new event reaches its subscribers in this transaction: each execution that is not final gets a message with source

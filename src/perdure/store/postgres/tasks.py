@@ -23,10 +23,6 @@ async def write(session: Session, batch: Batch) -> bool:
     """What a batch says of tasks, within the transaction of the caller; whether another worker wants to know."""
     if batch.task_ends:
         await session.run("end_tasks", *_names(batch.task_ends))
-    if batch.task_stops:
-        stops = {(stop.execution, stop.path, stop.number): stop for stop in batch.task_stops}
-        in_order = [stops[name] for name in sorted(stops)]
-        await session.run("stop_tasks", *_names(in_order), [stop.reason or "stop" for stop in in_order])
     if batch.tasks:
         latest = {(task.execution, task.path): task for task in sorted(batch.tasks, key=lambda task: task.number)}
         rows = [latest[place] for place in sorted(latest)]
@@ -36,6 +32,10 @@ async def write(session: Session, batch: Batch) -> bool:
             [t.until for t in rows], [t.body for t in rows],
         )  # fmt: skip
         session.count_bytes(sum(len(task.body) for task in rows))
+    if batch.task_stops:
+        stops = {(stop.execution, stop.path, stop.number): stop for stop in batch.task_stops}
+        in_order = [stops[name] for name in sorted(stops)]
+        await session.run("stop_tasks", *_names(in_order), [stop.reason or "stop" for stop in in_order])
     return True
 
 

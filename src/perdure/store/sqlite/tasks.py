@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import apsw
 
@@ -20,14 +21,14 @@ def write(database: Database, batch: Batch) -> None:
     """What a batch says of tasks, within the transaction of the caller."""
     if batch.task_ends:
         database.many(SQL["end_task"], [(each.execution, each.path, each.number) for each in batch.task_ends])
-    if batch.task_stops:
-        database.many(
-            SQL["stop_task"], [(each.reason or "stop", each.execution, each.path, each.number) for each in batch.task_stops]
-        )
     if batch.tasks:
         rows = [(t.execution, t.path, t.number, t.tenant, t.needs, t.priority, t.at, t.until, t.body) for t in batch.tasks]
         database.many(SQL["post_task"], rows)
         database.bytes += sum(len(task.body) for task in batch.tasks)
+    if batch.task_stops:
+        database.many(
+            SQL["stop_task"], [(each.reason or "stop", each.execution, each.path, each.number) for each in batch.task_stops]
+        )
 
 
 def claim(
@@ -130,7 +131,7 @@ def _message(report: TaskReport) -> Message:
     return Message(execution=report.execution, source=SOURCE, key=report.key, at=report.at, body=report.body)
 
 
-def _read(rows: Iterable[tuple[object, ...]]) -> list[Task]:
+def _read(rows: Iterable[tuple[Any, ...]]) -> list[Task]:
     found = [
         Task(
             execution=execution, path=path, number=number, tenant=tenant, needs=needs, priority=priority, at=at, until=until,

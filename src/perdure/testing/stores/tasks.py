@@ -98,7 +98,9 @@ class Tasks:
         assert await store.commit(batch) == Committed(fenced=frozenset({lost}))
         found = [(task.execution, task.path) for task in await store.tasks([lost, kept])]
         assert sorted(found) == sorted([(lost, "work"), (kept, "more")])
-        stop = Batch(turns=[a_turn(lost, epoch=7, first_seq=5)], task_stops=[TaskStop(execution=lost, path="work", number=4, reason="x")])
+        stop = Batch(
+            turns=[a_turn(lost, epoch=7, first_seq=5)], task_stops=[TaskStop(execution=lost, path="work", number=4, reason="x")]
+        )
         await store.commit(stop)
         assert [task.stop for task in await store.tasks([lost])] == [""]
 
@@ -228,7 +230,9 @@ class Tasks:
         assert await claimer.left_tasks([one, two], NOW) == []
         place.die(claimer)
         for _ in range(2):
-            assert [(task.execution, task.number, task.left) for task in await store.left_tasks([one, two], NOW)] == [(one, 4, "lost")]
+            assert [(task.execution, task.number, task.left) for task in await store.left_tasks([one, two], NOW)] == [
+                (one, 4, "lost")
+            ]
         await store.register("worker-3", now=NOW, level=LEVEL, labels=GPU)
         assert [task.execution for task in await store.claim_tasks("worker-3", GPU, NOW, limit=9)] == [two]
         await store.commit(Batch(turns=[a_turn(one, first_seq=5)], tasks=[a_task(one, number=6)]))
