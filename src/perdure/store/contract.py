@@ -325,8 +325,8 @@ class Store(TaskStore, Protocol):
 
         Left out, and named in the answer: what belongs to a fenced execution or a duplicate start, which is its turns,
         snapshots, events, subscriptions, unlocks, tasks, the messages it sends and the children it starts (named as fenced).
-        Messages to unknown executions are dropped, repeats of messages and events too. Each position in `consumed` must be in the
-        execution's inbox still. Each event names the execution whose step emitted it; those from outside go by `publish`.
+        Messages to unknown executions are dropped, repeats of messages and events too. Each position in `consumed` must be in
+        the execution's inbox still. Each event names the execution whose step emitted it; those from outside go by `publish`.
 
         A new event reaches its subscribers in this transaction: each execution that is not final gets a message with source
         `event`, the event's id as its key, and the event's notice as its body, accepted once like any other. An execution whose

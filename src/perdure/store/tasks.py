@@ -34,8 +34,8 @@ class TaskName(msgspec.Struct, frozen=True, kw_only=True):
 class Task(TaskName, frozen=True, kw_only=True):
     """An attempt for any worker that has the labels it `needs` (the one text of `perdure.labels`).
 
-    `priority`: 1 (first) to 5; `at`: when it was posted; `until`: from when on it is begun by nobody, 0 = never. What follows is
-    the store's: `worker` carries it out since `claimed`; `stop` says why it shall stop; `left`: nobody will report of it,
+    `priority`: 1 (first) to 5; `at`: when it was posted; `until`: from when on nobody begins it, 0 = never. What follows is the
+    store's: `worker` carries it out since `claimed`; `stop` says why it shall stop; `left`: nobody will report of it,
     since it is `lost` (its worker is dead), `stopped` or `expired` (before anybody began it).
     """
 
