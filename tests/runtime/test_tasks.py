@@ -14,6 +14,7 @@ from perdure.ids import ExecutionId
 from perdure.runtime.hot import Outcome
 from perdure.store.contract import Store
 from perdure.store.tasks import Task
+from perdure.testing.faults import Crash, CrashPoint
 from perdure.testing.stores.sqlite import FilePlace
 from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
@@ -450,3 +451,91 @@ def test_a_refused_commit_posts_when_it_is_made_again(world: World, call: int) -
     )
     assert outcome.output == 2
     assert sorted(world.ledger.counts().values()) == [1, 1]
+
+
+# -- whoever dies, wherever -----------------------------------------------------------------------------------------------------
+
+WRITES = ("commit", "claim_tasks", "report_tasks", "left_tasks", "tasks", "claim")
+DYING = {
+    "a": act(seconds=3, gives=1), "b": act("a", node=GPU, seconds=3, gives="${ nodes.a + 1 }"),
+    "c": act("b", node={**GPU, "retry": {"attempts": 2, "initial": "1s"}}, fails=["x.y"], bytes=3_000),
+}  # fmt: skip
+
+
+class Cast:
+    """A home and a worker with a GPU; who dies is replaced, until the execution has ended."""
+
+    def __init__(self, world: World, **faults: Any) -> None:
+        self.world = world
+        self.workflow = world.read(workflow_of(DYING, output="${ [nodes.a, nodes.b, len(nodes.c)] }"))
+        self.faults: dict[str, Any] = faults
+        self.living: dict[str, tuple[Any, Process]] = {}
+        self.points: dict[str, Any] = {}
+
+    async def enter(self, role: str) -> None:
+        given = {"adopts": False} if role == "home" else {"labels": LABELS}
+        context = self.world.process(**given, **self.faults.pop(role, {}), only=WRITES)
+        self.living[role] = context, await context.__aenter__()
+
+    async def play(self) -> Outcome:
+        await self.enter("worker")
+        await self.enter("home")
+        while True:
+            home = self.living["home"][1]
+            try:
+                await home.home.take()
+                return await self.until_ended(await home.start(self.workflow, key="k"))
+            except Crash:
+                await self.replace("home")
+
+    async def until_ended(self, execution: ExecutionId) -> Outcome:
+        while True:
+            await pass_time(0.5)
+            for role, (_, process) in list(self.living.items()):
+                if process.store.dead:
+                    await self.replace(role)
+            home = self.living["home"][1]
+            try:
+                await home.home.take()  # what the former home had
+                if (outcome := await home.engine._ended(execution)) is not None:
+                    break
+            except Crash:
+                continue
+        for role, (context, process) in self.living.items():
+            self.points[role] = process.store.crash_points
+            await context.__aexit__(None, None, None)
+        return outcome
+
+    async def replace(self, role: str) -> None:
+        _, process = self.living[role]
+        await process.kill()
+        self.world.place.die(process.store.store)
+        await self.enter(role)
+
+
+@pytest.mark.parametrize("role", ["home", "worker"])
+@pytest.mark.parametrize("part", range(4))
+def test_rule_62_a_death_of_either_side_changes_nothing_but_the_time(tmp_path: Path, role: str, part: int) -> None:
+    """Before and after each of its writes: the same end, each node done once, nothing sent anew but what was under way."""
+
+    def world_of(name: str) -> World:
+        (tmp_path / name).mkdir()
+        return World(place=FilePlace(tmp_path / name))
+
+    world = world_of("whole")
+    whole = Cast(world)
+    expected = world.run(whole.play)
+    assert expected.output == [1, 2, 3_000]
+    for point in whole.points[role][part::4]:
+        check_death(world_of(f"{point.call}-{point.moment}"), expected, role, point)
+
+
+def check_death(world: World, expected: Outcome, role: str, point: CrashPoint) -> None:
+    """Play it with a death at that point, and compare."""
+    outcome = world.run(Cast(world, **{role: {"die": (point.call, point.moment)}}).play)
+    assert outcome.output == expected.output, point
+    done = [fact.node for fact in facts(world, outcome.execution, events.Done)]
+    assert sorted(done) == ["a", "b", "c"], point
+    assert len(world.ledger.sent) <= len(DYING) + 1 + 1, point  # one retry, and one that was under way
+    assert len(world.ledger.counts()) == 3, point
+    assert tasks_of(world, outcome.execution) == [], point
