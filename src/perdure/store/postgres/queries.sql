@@ -117,8 +117,8 @@ WITH RECURSIVE each (needs) AS (
 SELECT needs FROM each WHERE needs IS NOT NULL;
 
 -- name: take_tasks
--- A worker begins tasks with the given needs, by priority, then age, and answers with them. Those that somebody else is about
--- to take are passed over.
+-- A worker begins tasks with the given needs, by priority, then age, and answers with them; one whose lease has run out begins
+-- none. Those that somebody else is about to take are passed over.
 WITH chosen AS (
     SELECT c.execution, c.path FROM unnest($2::text[]) AS n (needs) CROSS JOIN LATERAL (
         SELECT t.execution, t.path, t.priority, t.at FROM perdure.tasks AS t
@@ -126,6 +126,7 @@ WITH chosen AS (
             AND (t.until = 0 OR t.until > $3)
         ORDER BY t.priority, t.at LIMIT $4 FOR UPDATE SKIP LOCKED
     ) AS c
+    WHERE EXISTS (SELECT 1 FROM perdure.workers AS w WHERE w.worker = $1 AND w.beat + w.ttl > perdure.now_us())
     ORDER BY c.priority, c.at, c.execution, c.path LIMIT $4
 )
 UPDATE perdure.tasks AS t SET worker = $1, claimed = $3 FROM chosen
