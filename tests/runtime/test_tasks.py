@@ -60,7 +60,7 @@ async def to_its_end(home: Process, worker: Process, execution: ExecutionId) -> 
     return await home.result(execution)
 
 
-# -- where it runs --------------------------------------------------------------------------------------------------------------
+# -- where it runs -------------------------------------------------------------------------------------------------------------
 
 
 def test_rule_62_a_node_runs_on_a_worker_with_its_labels(world: World) -> None:
@@ -150,7 +150,7 @@ def test_large_values_go_both_ways(world: World) -> None:
     assert with_gpu(world, nodes, to_its_end).output == 50_000
 
 
-# -- how it ends ----------------------------------------------------------------------------------------------------------------
+# -- how it ends ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_comes_home_and_a_retry_is_a_new_task(world: World) -> None:
@@ -263,7 +263,7 @@ def test_a_deferred_node_answers_later(world: World) -> None:
     assert with_gpu(world, {"a": act(node=GPU, defers=True)}, answers).output == "late"
 
 
-# -- who dies -------------------------------------------------------------------------------------------------------------------
+# -- who dies ------------------------------------------------------------------------------------------------------------------
 
 
 def dying_workers(world: World, workflow: Any, count: int, *, then: Any = None) -> Outcome:
@@ -396,7 +396,7 @@ def test_a_home_that_stops_in_good_order_hands_its_tasks_on(world: World) -> Non
     assert lives(world) == [("a", 1)]
 
 
-# -- what goes wrong on the way -------------------------------------------------------------------------------------------------
+# -- what goes wrong on the way ------------------------------------------------------------------------------------------------
 
 
 def test_a_worker_without_the_node_type_leaves_it_to_others(world: World) -> None:
@@ -453,7 +453,7 @@ def test_a_refused_commit_posts_when_it_is_made_again(world: World, call: int) -
     assert sorted(world.ledger.counts().values()) == [1, 1]
 
 
-# -- whoever dies, wherever -----------------------------------------------------------------------------------------------------
+# -- whoever dies, wherever ----------------------------------------------------------------------------------------------------
 
 WRITES = ("commit", "claim_tasks", "report_tasks", "left_tasks", "tasks", "claim")
 DYING = {

@@ -130,9 +130,8 @@ def workers(store: str | None, *, json: bool) -> int:
             exits.say("no workers")
         for pool in pools:
             if not takers(found, pool.needs):
-                exits.say(
-                    none_with(pool.needs, f"{pool.waiting} {'effect waits' if pool.waiting == 1 else 'effects wait'}", store)
-                )
+                what = "1 effect waits" if pool.waiting == 1 else f"{pool.waiting} effects wait"
+                exits.say(none_with(pool.needs, what, store_option(store)))
         return exits.SUCCEEDED
 
     return asyncio.run(work())
