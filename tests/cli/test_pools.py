@@ -62,7 +62,7 @@ def test_where_no_worker_has_the_labels_it_is_said_what_to_do(perdure: Perdure) 
     told = perdure("workers")
     assert "1 effect waits: no worker with gpu=true is there; start one with: perdure worker --label gpu=true" in told.stderr
     assert process.popen.stderr is not None
-    said = process.popen.stderr.readline()
+    said = next(line for line in process.popen.stderr if "train" in line)
     assert said == "train waits for a worker with gpu=true: none is there; start one with: perdure worker --label gpu=true\n"
     ready(perdure, "--label", "gpu=true")
     assert process.end().last["output"] == "DONE"

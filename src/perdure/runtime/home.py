@@ -561,10 +561,10 @@ class Home:
             if changed:
                 await self.take_messages()
                 await self._errands.look_for_locks()
-            await self._elsewhere.look(self._hot.values(), self._hot.get, changed=changed)
             if self._adopts and not self._closing:
                 await self.take_free()
                 await self._lacking.release_held()
+            await self._elsewhere.look(self._hot.values(), self._hot.get, changed=changed)
         except StoreBusy as busy:
             log.warning("the store is busy: %s", busy.message)
 
