@@ -55,6 +55,11 @@ def labels_text(labels: Labels) -> str:
     return ",".join(f"{name}={labels[name]}" for name in sorted(labels))
 
 
+def worker_with(text: str) -> str:
+    """`worker with gpu=true`, or just `worker` where nothing is asked for."""
+    return f"worker with {text}" if text else "worker"
+
+
 def satisfies(labels: Labels, needs: Labels) -> bool:
     """Whether a worker with `labels` has all that are needed."""
     return all(labels.get(name) == value for name, value in needs.items())

@@ -141,6 +141,11 @@ class Settings(BaseModel):
         "it. A pool is the label `pool`.",
         {},
     )
+    overflow: Number = _because(
+        "Attempts that may wait for a slot of a worker before new ones are left to other workers that have room. Twice what "
+        "runs at once: of what waits less, most is done before another would have it. 0: none are left to others.",
+        2_000,
+    )
     processes: Number = _because(
         "Processes for blocking nodes and heavy evaluations, made when first needed. 0: one per core.", 0, le=1_024
     )

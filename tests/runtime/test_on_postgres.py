@@ -18,6 +18,7 @@ import test_events
 import test_left_to_workers
 import test_locks
 import test_messages
+import test_overflow
 import test_prune_passes
 import test_retention
 import test_starts
@@ -94,7 +95,7 @@ def test_what_holds_in_memory_holds_on_postgresql(
 
 
 WITH_TASKS = [
-    test for name, test in vars(test_tasks).items()
+    test for room in (test_tasks, test_overflow) for name, test in vars(room).items()
     if name.startswith("test_") and test.__code__.co_varnames[: test.__code__.co_argcount] == ("world",)
 ]  # fmt: skip
 

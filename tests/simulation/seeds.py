@@ -59,7 +59,9 @@ def definition_of(seed: int) -> Definition:
     return seeded(Random(f"definition {seed}"), NODES_LEAST, NODES_MOST)
 
 
-def live(seed: int, definition: Definition | None = None, *, labels: Sequence[Mapping[str, str]] = ()) -> Lived:
+def live(
+    seed: int, definition: Definition | None = None, *, labels: Sequence[Mapping[str, str]] = (), **settings: Any
+) -> Lived:
     """Simulate a seed, with its own workflow or another; `labels`: what each worker has."""
     definition = definition or definition_of(seed)
     lived = Lived(seed, nodes=nodes_in(definition.document))

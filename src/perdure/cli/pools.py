@@ -8,6 +8,7 @@ from perdure.app import Engine
 from perdure.cli import exits
 from perdure.cli.followed import Followed
 from perdure.clock import MICROSECONDS
+from perdure.labels import worker_with
 from perdure.operations.pools import takers, worker_command
 
 SAID_AFTER = 1 * MICROSECONDS
@@ -16,7 +17,7 @@ SAID_AFTER = 1 * MICROSECONDS
 
 def none_with(needs: str, what: str, option: str) -> str:
     """That `what` waits, since no worker has what it needs. `option`: how a hint repeats `--store`."""
-    return f"{what}: no worker with {needs} is there; start one with: {worker_command(needs)}{option}"
+    return f"{what}: no {worker_with(needs)} is there; start one with: {worker_command(needs)}{option}"
 
 
 class Lacking:
@@ -42,4 +43,4 @@ class Lacking:
             if known not in self._said and not takers(workers, task.needs):
                 self._said.add(known)
                 command = f"{worker_command(task.needs)}{self._option}"
-                exits.say(f"{task.path} waits for a worker with {task.needs}: none is there; start one with: {command}")
+                exits.say(f"{task.path} waits for a {worker_with(task.needs)}: none is there; start one with: {command}")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from perdure.definition.plan import Plan
 from perdure.ids import ExecutionId
-from perdure.labels import labels_from, labels_text, satisfies
+from perdure.labels import labels_from, labels_text, satisfies, worker_with
 from perdure.store.contract import Store, Worker
 from perdure.store.tasks import Task
 
@@ -51,9 +51,9 @@ def _standing(task: Task, workers: Sequence[Worker], moment: Callable[[int], str
         return Standing(words=f"on {task.worker} since {moment(task.claimed)}", worker=task.worker)
     waits = f"waits since {moment(task.at)} for"
     if task.stop or task.left:
-        return Standing(words=f"{waits} a worker with {task.needs}, and is not begun any more")
+        return Standing(words=f"{waits} a {worker_with(task.needs)}, and is not begun any more")
     found = takers(workers, task.needs)
     if found:
         there = "one is there" if len(found) == 1 else f"{len(found)} are there"
-        return Standing(words=f"{waits} a free slot of a worker with {task.needs}: {there}")
-    return Standing(words=f"{waits} a worker with {task.needs}: none is there", remedy=worker_command(task.needs))
+        return Standing(words=f"{waits} a free slot of a {worker_with(task.needs)}: {there}")
+    return Standing(words=f"{waits} a {worker_with(task.needs)}: none is there", remedy=worker_command(task.needs))

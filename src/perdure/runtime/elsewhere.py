@@ -19,9 +19,9 @@ from perdure.runtime.attempts import Attempts, Ended
 from perdure.runtime.hot import Hot
 from perdure.runtime.patience import patiently
 from perdure.runtime.plans import Plans
-from perdure.runtime.postings import asked_by
+from perdure.runtime.postings import Postings, asked_by
 from perdure.settings import Settings
-from perdure.store.contract import Blob, Store
+from perdure.store.contract import Blob, Load, Row, Store
 from perdure.store.tasks import Task, TaskName, TaskReport
 
 log = logging.getLogger("perdure.home")
@@ -70,6 +70,8 @@ class Elsewhere:
         self._clock = clock
         self._labels = settings.labels
         self._takes = takes
+        self._overflow = settings.overflow
+        self._others_have_room = False
         self._attempts = attempts
         self._deliver = deliver
         self._background = background
@@ -80,6 +82,7 @@ class Elsewhere:
         self._flushing = False
         self._doubtful = False  # may it have taken what it does not know of, since an answer was lost?
         self._looked = float("-inf")
+        self._find: Callable[[ExecutionId], Hot | None] = lambda execution: None
 
     async def register(self, worker: str, *, level: int) -> None:
         """Become known with what this worker has. What it carried out under a former name is others' by now."""
@@ -91,12 +94,14 @@ class Elsewhere:
         self._outbox.clear()
 
     async def look(self, hots: Collection[Hot], find: Callable[[ExecutionId], Hot | None], *, changed: bool) -> None:
-        """One look at both sides: now and then, and when something may have `changed`."""
+        """One look at both sides: now and then, and when something may have `changed`. `find`: what is at home here."""
+        self._find = find
         now = self._clock.monotonic()
         due = now - self._looked >= LOOK_SECONDS
         if due:
             self._looked = now
             await self._report_for_others(hots, find)
+            await self._look_for_room()
         if not self._takes:
             return
         if (self._guests or self._doubtful) and (due or changed):
@@ -108,16 +113,35 @@ class Elsewhere:
 
     # -- what others carry out for us ---------------------------------------------------------------------------------
 
-    async def read(self, hot: Hot) -> None:
-        """What an execution that was folded has left to others."""
+    async def left_by(self, rows: Collection[Row]) -> dict[ExecutionId, list[Task]]:
+        """What the former homes of executions have left to others."""
+        found: dict[ExecutionId, list[Task]] = {row.execution: [] for row in rows}
+        for task in await patiently(lambda: self._store.tasks(list(found))) if rows else ():
+            found[task.execution].append(task)
+        return found
+
+    async def read(self, hot: Hot, tasks: list[Task] | None) -> None:
+        """What an execution that was folded has left to others; asked for where it is not known."""
+        if hot.postings is None and tasks:
+            hot.postings = Postings()
         if hot.postings is not None:
-            hot.postings.read(await self._store.tasks([hot.id]))
+            hot.postings.read(await self._store.tasks([hot.id]) if tasks is None else tasks)
+
+    def overflows(self) -> bool:
+        """Has this worker more to do than it has room for, while others have room?"""
+        return self._others_have_room and self._attempts.queued > self._overflow
+
+    async def _look_for_room(self) -> None:
+        """Ask who has room, while more waits here than may."""
+        self._others_have_room = False
+        if self._takes and self._overflow and self._attempts.queued > self._overflow:
+            others = [each for each in await self._store.workers() if each.alive and each.worker != self.worker]
+            self._others_have_room = any(_has_room(each.load) for each in others)
 
     def kept(self, hot: Hot) -> tuple[Token, ...]:
         """The attempts that go on though the execution has another home: those of tasks, and those whose reports are here."""
-        if hot.postings is None:
-            return ()
-        return (*hot.postings.tokens, *(given.token for given, _ in hot.inputs if type(given) is Result))
+        tokens = hot.postings.tokens if hot.postings is not None else ()
+        return (*tokens, *(given.token for given, position in hot.inputs if position and type(given) is Result))
 
     async def _report_for_others(self, hots: Iterable[Hot], find: Callable[[ExecutionId], Hot | None]) -> None:
         watched = {hot.id: hot for hot in hots if hot.postings}
@@ -198,26 +222,40 @@ class Elsewhere:
             self._doubtful = True
             tasks = await self._store.claim_tasks(self.worker, self._labels, self._clock.now(), limit=limit)
             self.more = len(tasks) == limit
-            for task in tasks:
-                await self._begin(task)
-            self._doubtful = False
+            self._doubtful = any([not await self._is_dealt_with(task) for task in tasks])
 
-    async def _begin(self, task: Task) -> None:
+    async def _is_dealt_with(self, task: Task) -> bool:
+        """Begin a task, or give it back; False where our own home is about to end it, so that it is looked at again."""
         asked = asked_by(task)
         name = (task.execution, task.path, task.number)
         try:
             works = (await self._plans.get(asked.digest)).works
         except StoreBusy:
-            return await self._give_back([name])
+            await self._give_back([name])
+            return True
         except PerdureError as error:
-            return await self._lack(task, name, error.message)
+            await self._lack(task, name, error.message)
+            return True
+        wanted = await self._is_wanted(task, asked.run.token)
         if asked.run.type not in works:
-            return await self._lack(task, name, f"it has no node type {asked.run.type!r}")
-        if not self._takes:  # it was told to stop while this was read
-            return await self._give_back([name])
-        guest = Guest(task, asked.run.token, asked.workflow, works)
-        self._guests[guest.id] = guest
-        self._attempts.carry_out(guest, asked.run)
+            await self._lack(task, name, f"it has no node type {asked.run.type!r}")
+        elif not self._takes:  # it was told to stop while this was read
+            await self._give_back([name])
+        elif not wanted:
+            return False
+        else:
+            guest = Guest(task, asked.run.token, asked.workflow, works)
+            self._guests[guest.id] = guest
+            self._attempts.carry_out(guest, asked.run)
+        return True
+
+    async def _is_wanted(self, task: Task, token: Token) -> bool:
+        """Does our own home still want the task, if the execution is there? One that it has lost unawares is others' to say."""
+        hot = self._find(task.execution)
+        if hot is None or (hot.postings is not None and hot.postings.has(token, task.number)):
+            return True
+        row = await self._store.row(task.execution)
+        return row is not None and (row.home != self.worker or row.epoch != hot.epoch)
 
     async def _lack(self, task: Task, name: Name, why: str) -> None:
         """Another worker may have what this one lacks."""
@@ -231,6 +269,10 @@ class Elsewhere:
             given = [TaskName(execution=execution, path=path, number=number) for execution, path, number in names]
             due = self._clock.now() + wait
             await patiently(lambda: self._store.return_tasks(self.worker, given, due=due))
+
+
+def _has_room(load: Load | None) -> bool:
+    return load is not None and load.state == "ready" and load.running + load.queued < load.slots
 
 
 def _report(guest: Guest, result: Result) -> TaskReport:

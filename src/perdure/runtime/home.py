@@ -44,6 +44,7 @@ from perdure.runtime.resident import Resident
 from perdure.runtime.values import Values
 from perdure.settings import Settings
 from perdure.store.contract import Batch, Committed, ExecutionsRefused, Load, Message, Row, Start, Store
+from perdure.store.tasks import Task
 
 log = logging.getLogger("perdure.home")
 
@@ -165,13 +166,14 @@ class Home:
         self.check()
         ids = None if only is None else list(only)
         rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=self.deploys.reads, only=ids)
-        for row in rows:
-            self.taken_over[row.home] += bool(row.home)
-            try:
-                await patiently(partial(self._load, row))
-            except StoreBusy as busy:
-                self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
-                raise
+        try:
+            tasks = await self._elsewhere.left_by(rows)
+            for row in rows:
+                self.taken_over[row.home] += bool(row.home)
+                await patiently(partial(self._load, row, tasks[row.execution]))
+        except StoreBusy as busy:
+            self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
+            raise
         return [row.execution for row in rows]
 
     async def take_free(self) -> list[ExecutionId]:
@@ -269,7 +271,7 @@ class Home:
         dirty, self._dirty = self._dirty, {}
         turn = Gathering(
             clock=self._clock, settings=self._settings, adopts=self._adopts, writes=self.deploys.writes,
-            drains=self._is_to_go if self._draining else None, keep=self._keep,
+            drains=self._is_to_go if self._draining else None, keep=self._keep, overflows=self._elsewhere.overflows(),
         )  # fmt: skip
         for id_, hot in dirty.items():
             if self._hot.get(id_) is not hot:
@@ -421,7 +423,7 @@ class Home:
     async def _regain(self, execution: ExecutionId) -> None:
         row = await patiently(lambda: left_with(self._store, execution, self.worker))
         if row is not None and not self.has(execution):
-            await patiently(partial(self._load, row))
+            await patiently(partial(self._load, row, (await self._elsewhere.left_by([row]))[execution]))
 
     async def _live_again(self) -> None:
         """Others took this worker for dead: it drops what it had, and under a new name takes back what nobody has taken."""
@@ -480,7 +482,7 @@ class Home:
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
-    async def _load(self, row: Row) -> None:
+    async def _load(self, row: Row, tasks: list[Task]) -> None:
         try:
             loaded = await self.plans.get(await definition_of(self._store, row))
         except StoreBusy:
@@ -491,7 +493,7 @@ class Home:
             return
         hot = Hot(row.execution, row.tenant, row.workflow, loaded, row.epoch, self._resident)
         try:
-            await self._fold(hot)
+            await self._fold(hot, tasks)
             await check_end(self._store, hot.execution, row)
             inbox = await self._store.inbox(row.execution)
         except Exception as error:  # what is stored of this one cannot be read: that may break the fold anywhere
@@ -520,10 +522,10 @@ class Home:
         refuse(self._answers.take(row.execution), error)
         await self._lacking.give_back(row)
 
-    async def _fold(self, hot: Hot) -> None:
+    async def _fold(self, hot: Hot, tasks: list[Task] | None = None) -> None:
         execution, hot.snapshot_seq = await folded(self._store, hot.id)
         hot.begin_anew(execution, self._resident)
-        await self._elsewhere.read(hot)
+        await self._elsewhere.read(hot, tasks)
 
     # -- messages and time --------------------------------------------------------------------------------------------
 

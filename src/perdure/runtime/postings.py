@@ -14,7 +14,7 @@ from perdure.engine.events import AnyInput, InstanceFact, Lost, Result, Token
 from perdure.engine.execution import RUNNING, Execution
 from perdure.errors import Failure
 from perdure.ids import instance_path
-from perdure.labels import Labels, labels_text, satisfies
+from perdure.labels import Labels, labels_text, satisfies, worker_with
 from perdure.store.contract import Batch
 from perdure.store.tasks import Task, TaskName, TaskStop
 
@@ -53,10 +53,11 @@ class Posting(msgspec.Struct):
 class Postings:
     """The tasks of one execution in memory, as the turn that is being written leaves them."""
 
-    __slots__ = ("_postings",)
+    __slots__ = ("_postings", "_reported")
 
     def __init__(self) -> None:
         self._postings: dict[Key, Posting] = {}
+        self._reported: set[str] = set()  # keys of reports that wait to be taken in: their tasks are gone
 
     def __len__(self) -> int:
         return len(self._postings)
@@ -75,6 +76,15 @@ class Postings:
             told = known is not None and known.number == task.number and known.told
             self._postings[_key(token)] = Posting(token, task.number, told)
 
+    def reported(self, key: str) -> None:
+        """The report with this key has come."""
+        self._reported.add(key)
+
+    def has(self, token: Token, number: int) -> bool:
+        """Is exactly this task still wanted?"""
+        posting = self._postings.get(_key(token))
+        return posting is not None and posting.number == number
+
     def forget(self) -> None:
         """Nothing of it is written."""
         self._postings = {}
@@ -82,20 +92,22 @@ class Postings:
     # -- a turn -------------------------------------------------------------------------------------------------------
 
     def carry(
-        self, hot: Hot, done: Stepped, taken: list[tuple[AnyInput, int]], at: int, batch: Batch, labels: Labels
+        self, hot: Hot, done: Stepped, taken: list[tuple[AnyInput, int]], at: int, batch: Batch, labels: Labels, *,
+        overflows: bool = False,
     ) -> bool:  # fmt: skip
         """Add to the turn's batch what it says of tasks, and take out of its commands what this worker does not carry out.
 
-        `taken`: its inputs, each with its inbox position, 0 = none. Whether anything was added.
+        `taken`: its inputs, each with its inbox position, 0 = none. `overflows`: leave to others also what could run here.
+        Whether anything was added.
         """
         for given, position in taken:
-            if position and type(given) is Result:  # its report has taken the task away
+            if position and type(given) is Result:
                 self._drop(given.token)
         posted: dict[Key, Task] = {}
         stops: list[TaskStop] = []
         here = []
         for command in done.commands:
-            if type(command) is Run and (needs := _needs(hot, command.token, labels)) is not None:
+            if type(command) is Run and (needs := _needs(hot, command.token, labels, overflows)) is not None:
                 if _runs(hot.execution, command.token):
                     posted[_key(command.token)] = self._task(hot, command, needs, at)
             elif type(command) is Stop and (_key(command.token) in self._postings or _key(command.token) in posted):
@@ -149,8 +161,11 @@ class Postings:
         return key, TaskName(execution=hot.id, path=path, number=self._postings[key].number)
 
     def _drop(self, token: Token) -> None:
+        """Its report is taken in, and has taken the task away; but a task that was posted since is another one."""
         posting = self._postings.get(_key(token))
-        if posting is not None and posting.token == token:
+        key = f"{_path(token)}@{posting.number}" if posting is not None else ""
+        if key in self._reported:
+            self._reported.discard(key)
             del self._postings[_key(token)]
 
     # -- what nobody reports of ---------------------------------------------------------------------------------------
@@ -172,7 +187,7 @@ class Postings:
             token=token, outcome="failed", finished=now,
             error=Failure(
                 code="timeout.queue", category="timeout",
-                title=f"`{task.path}` timed out: no worker with {task.needs} had a free slot within {seconds:g} s.",
+                title=f"`{task.path}` timed out: no {worker_with(task.needs)} had a free slot within {seconds:g} s.",
             ),
         )  # fmt: skip
 
@@ -192,9 +207,9 @@ def _runs(execution: Execution, token: Token) -> bool:
     return running and not execution.ended
 
 
-def _needs(hot: Hot, token: Token, labels: Labels) -> Labels | None:
-    """The labels that an attempt asks for, where a worker with `labels` does not have them all."""
+def _needs(hot: Hot, token: Token, labels: Labels, overflows: bool) -> Labels | None:
+    """The labels that an attempt asks for, where it is left to others: a worker with `labels` lacks some, or `overflows`."""
     if token.frame not in hot.index.frames:
         return None
-    needs = hot.index.node(token.frame, token.node).runs_on
-    return needs if needs is not None and not satisfies(labels, needs) else None
+    needs = hot.index.node(token.frame, token.node).runs_on or {}
+    return needs if overflows or not satisfies(labels, needs) else None
