@@ -14,6 +14,7 @@ from perdure.engine import events
 from perdure.ids import ExecutionId
 from perdure.runtime.hot import Outcome
 from perdure.runtime.pulse import Pulse
+from perdure.testing.stores.postgres import PostgresPlace
 from perdure.testing.stores.sqlite import FilePlace
 from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
@@ -30,6 +31,15 @@ def wide(count: int, **node: Any) -> dict[str, Any]:
     return {"each": {"type": "loop", "over": list(range(count)), "concurrency": count, "body": body}}
 
 
+async def says_what_it_does(world: World, process: Process) -> None:
+    """What a worker says of itself every two seconds; on PostgreSQL with its next heartbeat, which no test waits for."""
+    pulse = Pulse(process.store, process.home, world.clock, version="1")
+    await pulse.report()
+    if isinstance(world.place, PostgresPlace):
+        said = msgspec.json.encode(pulse.load()).decode()
+        world.place.sql("UPDATE perdure.workers SET load = $1 WHERE worker = $2", said, process.home.worker)
+
+
 def full(world: World, main: Callable[[Process, Process, ExecutionId], Any], **node: Any) -> Any:
     """A worker with two slots and far more to do, beside one with ten and nothing to do; the first is not asked to stop."""
     workflow = world.read(workflow_of(wide(20, **node)))
@@ -40,7 +50,7 @@ def full(world: World, main: Callable[[Process, Process, ExecutionId], Any], **n
             home = await living.__aenter__()
             execution = await home.start(workflow)
             for each in (home, idle):
-                await Pulse(each.store, each.home, world.clock, version="1").report()
+                await says_what_it_does(world, each)
             ended = await main(home, idle, execution)
             await home.kill()
             return ended
@@ -66,7 +76,7 @@ def test_rule_63_nothing_overflows_to_nobody(world: World) -> None:
 
         async def main(process: Process, workflow: Any = workflow) -> Outcome:
             outcome = await process.run(workflow)
-            await Pulse(process.store, process.home, world.clock, version="1").report()
+            await says_what_it_does(world, process)
             return outcome
 
         assert world.live(main, slots=2, **settings).status == "succeeded"
