@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from perdure.store.contract import Store
 from perdure.store.tasks import Task
 from perdure.testing.faults import Crash, CrashPoint
 from perdure.testing.stores.sqlite import FilePlace
-from perdure.testing.world import Process, World, act, pass_time, workflow_of
+from perdure.testing.world import BEGIN, Process, World, act, pass_time, workflow_of
 
 GPU = {"runs_on": {"gpu": True}}
 LABELS = {"gpu": "true", "disk": "fast"}
@@ -379,6 +380,27 @@ def test_a_worker_that_drains_gives_its_tasks_back(world: World) -> None:
     assert outcome.output == 1
     assert lives(world) == [("a", 2), ("a", 3)]
     assert [fact.crashed for fact in facts(world, outcome.execution, events.Lost)] == [False]
+
+
+def test_a_worker_that_drains_still_hears_that_a_task_shall_stop(world: World) -> None:
+    """It would have an hour's grace; the execution is cancelled meanwhile, and that is what ends the attempt."""
+    workflow = world.read(workflow_of({"a": act(node=GPU, seconds=3_000)}))
+
+    async def main(home: Process) -> Outcome:
+        execution = await home.start(workflow)
+        async with world.process(labels=LABELS, grace="1h") as worker:
+            await pass_time(5)
+            draining = asyncio.create_task(worker.home.drain())
+            await pass_time(5)
+            assert world.ledger.stopped == []
+            await home.executions.operate(execution, "cancel", by="ann")
+            outcome = await home.result(execution)
+            await draining
+            return outcome
+
+    assert world.live(main, adopts=False).status == "cancelled"
+    assert [stopped.life for stopped in world.ledger.stopped] == [2]
+    assert world.clock.now() < BEGIN + 60 * 1_000_000
 
 
 def test_a_home_that_stops_in_good_order_hands_its_tasks_on(world: World) -> None:

@@ -102,13 +102,11 @@ class Elsewhere:
             self._looked = now
             await self._report_for_others(hots, find)
             await self._look_for_room()
-        if not self._takes:
-            return
         if (self._guests or self._doubtful) and (due or changed):
             await self._watch()
         if self._outbox:
             await self._flush()
-        if due or changed or self.more:
+        if self._takes and (due or changed or self.more):
             await self._claim()
 
     # -- what others carry out for us ---------------------------------------------------------------------------------
