@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from perdure.errors import Refused
+from perdure.labels import labels_from, labels_text, read_labels
 
 PREFIX = "PERDURE_"
 OF_COMMANDS = ("PERDURE_DEBUG",)  # what only the command line reads
@@ -88,6 +89,12 @@ def _read_options(value: Any) -> dict[str, dict[str, Any]]:
     return options
 
 
+def _read_worker_labels(value: Any) -> dict[str, str]:
+    if value == "none":
+        return {}
+    return labels_from(value) if isinstance(value, str) else read_labels(value)
+
+
 Duration = Annotated[int, BeforeValidator(_read_duration), Field(ge=0, le=_DURATION_MAX)]
 """Whole microseconds; from outside also text such as `50ms`."""
 
@@ -102,6 +109,10 @@ Number = Annotated[int, BeforeValidator(_read_number), Field(ge=0)]
 
 Options = Annotated[dict[str, dict[str, Any]], BeforeValidator(_read_options)]
 """Options by node type; from outside also JSON. They may hold secrets, so they are never shown."""
+
+
+WorkerLabels = Annotated[dict[str, str], BeforeValidator(_read_worker_labels)]
+"""Labels by name; from outside also text such as `gpu=true,region=eu`."""
 
 
 def _because(reason: str, default: Any, **limits: Any) -> Any:
@@ -124,6 +135,16 @@ class Settings(BaseModel):
         "Effects that run at the same time. They wait for others far more than they compute, so far more than cores.",
         1_000,
         gt=0,
+    )
+    labels: WorkerLabels = _because(
+        "What this worker has that others may not, as `gpu=true,region=eu`: it carries out the nodes whose `runs_on` asks for "
+        "it. A pool is the label `pool`.",
+        {},
+    )
+    overflow: Number = _because(
+        "Attempts that may wait for a slot of a worker before new ones are left to other workers that have room. Twice what "
+        "runs at once: of what waits less, most is done before another would have it. 0: none are left to others.",
+        2_000,
     )
     processes: Number = _because(
         "Processes for blocking nodes and heavy evaluations, made when first needed. 0: one per core.", 0, le=1_024
@@ -268,6 +289,7 @@ def _unit(metadata: list[Any], annotation: Any) -> str:
         _read_size: "size",
         _read_number: "count",
         _read_options: "JSON object",
+        _read_worker_labels: "labels",
     }
     for mark in metadata:
         if isinstance(mark, BeforeValidator) and mark.func in readers:
@@ -280,6 +302,8 @@ def _shown(value: Any, unit: str) -> str:
     """A default as a person would write it: 50000 is `50ms`, 67108864 is `64MB`."""
     if value is None:
         return "forever"
+    if unit == "labels":
+        return labels_text(value) or "none"
     tables = {"duration": _DURATION_UNITS, "size": {name: size for name, size in _SIZE_UNITS.items() if name != "B"}}
     for name, size in reversed(tables.get(unit, {}).items()):
         if value and value % size == 0:

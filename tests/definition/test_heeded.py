@@ -21,7 +21,7 @@ KINDS = {
 VALUES = {
     "timeout": "2h", "deadline": "2h", "queue_timeout": "2h", "heartbeat": "2h", "grace": "5s", "crashes_max": "3",
     "retry": "{attempts: 2}", "compensate_on": "attempted", "delivery": "at_most_once", "on_unknown": "fail",
-    "on_timeout": "continue", "lock": "key",
+    "on_timeout": "continue", "lock": "key", "runs_on": "batch",
 }  # fmt: skip
 BESIDE = {
     "compensate_on": "compensate: {nodes: {undo: {type: log, message: x}}}",
@@ -39,6 +39,7 @@ HEED = {
     "delivery": {"work"},
     "on_unknown": {"work"},
     "on_timeout": {"wait", "delay"},
+    "runs_on": {"work"},
     "lock": {"work", "pure", "loop", "parallel", "subworkflow", "wait", "delay", "log"},
 }
 

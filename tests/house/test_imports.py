@@ -56,7 +56,7 @@ def house(tmp_path: Path) -> Path:
         (package / room).mkdir(parents=True)
         (package / room / "__init__.py").write_text("")
     (package / "__init__.py").write_text("def first_use():\n    import perdure.app, perdure.nodes\n")
-    for name in ("__main__", "app", "settings", "clock", "codes", "errors"):
+    for name in ("__main__", "app", "settings", "clock", "codes", "errors", "labels"):
         (package / f"{name}.py").write_text("")
     (package / "ids.py").write_text("import os\n")
     (package / "app.py").write_text("import perdure.store\n")

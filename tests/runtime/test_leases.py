@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -32,10 +33,10 @@ class LeasedStore(FaultyStore):
     def lost(self) -> bool:
         return self.is_lost
 
-    async def register(self, worker: str, *, now: int, level: int) -> None:
+    async def register(self, worker: str, *, now: int, level: int, labels: Mapping[str, str] | None = None) -> None:
         if self.is_lost:
             self.store._presence.let_go(self._worker)  # type: ignore[attr-defined]  # as its death does: it frees nothing
-        await super().register(worker, now=now, level=level)
+        await super().register(worker, now=now, level=level, labels=labels)
         self._worker, self.is_lost = worker, False
 
 

@@ -18,20 +18,23 @@ import test_events
 import test_left_to_workers
 import test_locks
 import test_messages
+import test_overflow
 import test_prune_passes
 import test_retention
 import test_starts
 import test_takeover
+import test_tasks
 import test_two_processes
 from scenarios import CONTAINERS, SCENARIOS, Scenario
 
 from perdure.app import open_engine
 from perdure.operations.definitions import read_file
+from perdure.runtime.hot import Outcome
 from perdure.settings import Settings
 from perdure.store.postgres import open_store
 from perdure.testing import world as worlds
 from perdure.testing.stores.postgres import PostgresPlace
-from perdure.testing.world import World
+from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
@@ -90,6 +93,52 @@ def test_what_holds_in_memory_holds_on_postgresql(
     """Every world of the test lives in PostgreSQL instead of memory; what the test asserts is the same."""
     monkeypatch.setattr(worlds, "MemoryPlace", new_place)
     test()
+
+
+WITH_TASKS = [
+    test for room in (test_tasks, test_overflow) for name, test in vars(room).items()
+    if name.startswith("test_") and test.__code__.co_varnames[: test.__code__.co_argcount] == ("world",)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("test", WITH_TASKS, ids=lambda test: test.__name__)
+def test_tasks_on_postgresql(test: Callable[[World], None], new_place: Callable[[], PostgresPlace]) -> None:
+    """Homes and workers with labels on one database: what the tests of the embedded store assert is the same."""
+    test(World(place=new_place()))
+
+
+@pytest.mark.parametrize("role", ["home", "worker"])
+def test_a_death_beside_tasks_on_postgresql(role: str, new_place: Callable[[], PostgresPlace]) -> None:
+    """A fixed sample of the deaths of a home and of a worker that carries out its tasks."""
+    world = World(place=new_place())
+    whole = test_tasks.Cast(world)
+    expected = world.run(whole.play)
+    for point in whole.points[role][1::7]:
+        world = World(place=new_place())
+        test_tasks.check_death(world, expected, role, point)
+
+
+def test_rule_65_who_was_taken_for_dead_stops_and_reports_nothing(new_place: Callable[[], PostgresPlace]) -> None:
+    """A worker was cut off until its lease had run out: another repeats its task, and it lets go of it when it sees that."""
+    place = new_place()
+    world = World(place=place)
+    workflow = world.read(workflow_of({"a": act(node=test_tasks.GPU, seconds=30, gives=1)}))
+
+    async def main(home: Process) -> Outcome:
+        execution = await home.start(workflow)
+        async with world.process(labels=test_tasks.LABELS, name="away") as away:
+            await pass_time(5)
+            place.outlast("away")
+            async with world.process(labels=test_tasks.LABELS):
+                await pass_time(10)
+                assert [task.worker != "away" for task in await home.store.tasks([execution])] == [True]
+                assert away.home.load().running == 0
+                assert away.store.counts["report_tasks"] == 0
+                return await home.result(execution)
+
+    outcome = world.live(main, adopts=False)
+    assert outcome.output == 1
+    assert [(sent.attempt, sent.life) for sent in world.ledger.sent] == [(1, 2), (1, 3)]
 
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS[:5], *CONTAINERS[:4]], ids=lambda scenario: scenario.name)

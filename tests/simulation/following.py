@@ -87,7 +87,8 @@ class Follower:
 
     def recovered(self, model: Model, given: events.Recovered) -> None:
         if not model.status:
-            model.lose(model.running(), crashed=given.crashed)
+            kept = {self.attempt(model, token) for token in given.kept}  # those go on elsewhere (rule 65)
+            model.lose([path for path in model.running() if path not in kept], crashed=given.crashed)
 
     def child(self, model: Model, given: events.ChildEnded) -> None:
         path = self.attempt(model, given.token)

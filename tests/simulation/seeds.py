@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -59,12 +59,14 @@ def definition_of(seed: int) -> Definition:
     return seeded(Random(f"definition {seed}"), NODES_LEAST, NODES_MOST)
 
 
-def live(seed: int, definition: Definition | None = None) -> Lived:
-    """Simulate a seed, with its own workflow or another."""
+def live(
+    seed: int, definition: Definition | None = None, *, labels: Sequence[Mapping[str, str]] = (), **settings: Any
+) -> Lived:
+    """Simulate a seed, with its own workflow or another; `labels`: what each worker has."""
     definition = definition or definition_of(seed)
     lived = Lived(seed, nodes=nodes_in(definition.document))
     inputs = [definition.input, {**definition.input, "p": not definition.input["p"]}]
-    simulation = Simulation(seed, definition.document, inputs, children=[CHILD])
+    simulation = Simulation(seed, definition.document, inputs, children=[CHILD], labels=labels)
     try:
         simulation.run()
     except (Violation, Stuck) as wrong:

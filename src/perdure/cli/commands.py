@@ -117,6 +117,9 @@ def worker(
     nodes: Nodes = None,
     name: Annotated[str, Option("--name", help="What its name begins with (default: the host's).")] = "",
     health: Annotated[str, Option("--health", metavar="[HOST:]PORT", help="Answer GET /live and GET /ready here.")] = "",
+    label: Annotated[
+        list[str] | None, Option("--label", metavar="NAME=VALUE", help="What it has, for nodes whose `runs_on` asks for it.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Carry out whatever is due, together with other workers of the store, until SIGTERM or Ctrl-C.
@@ -125,7 +128,10 @@ def worker(
     """
     from perdure.cli import working
 
-    return working.worker(store, slots=slots, nodes=tuple(nodes or ()), name=name, health=health, json=json)
+    return working.worker(
+        store, slots=slots, nodes=tuple(nodes or ()), name=name, health=health, labels=",".join(label) if label else None,
+        json=json,
+    )  # fmt: skip
 
 
 @app.command()

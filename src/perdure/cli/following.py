@@ -13,6 +13,7 @@ from perdure.app import Engine, open_engine
 from perdure.cli import exits
 from perdure.cli.followed import IN_ITS_PLACE, Followed, Kin, LogLine
 from perdure.cli.interruption import Interruption
+from perdure.cli.pools import Lacking
 from perdure.cli.standstill import Standstill
 from perdure.cli.view import View
 from perdure.clock import MICROSECONDS, SystemClock
@@ -150,6 +151,7 @@ class Following:
         """Follow all of them until each has ended or, with `--no-wait`, waits for a person; the worst exit code."""
         loop = asyncio.get_running_loop()
         due = loop.time()
+        lacking = Lacking(self._option)
         while self._followed:
             moved, self._moved = self._moved, {}
             self._woken.clear()
@@ -164,6 +166,7 @@ class Following:
                 break
             if loop.time() >= due:
                 due = loop.time() + self._look_elsewhere(engine)
+                await lacking.look(engine, self._followed.values())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), max(0, due - loop.time()))
         return max((*self._codes.values(), *self._refused), key=SEVERITY.index, default=exits.SUCCEEDED)

@@ -11,13 +11,17 @@ from typing import Any
 from perdure import __version__
 from perdure.app import Engine, open_engine
 from perdure.cli import exits
+from perdure.cli.following import store_option
 from perdure.cli.health import answering, read_place
 from perdure.cli.interruption import leave, left_over
+from perdure.cli.pools import none_with
 from perdure.cli.reading import client, settings
 from perdure.cli.wording import duration_text, json_line
 from perdure.clock import SystemClock
 from perdure.engine.names import time_text
 from perdure.errors import PerdureError
+from perdure.labels import labels_text
+from perdure.operations.pools import takers
 from perdure.runtime.pulse import Pulse
 from perdure.settings import Settings
 from perdure.store.contract import Load, Worker
@@ -25,9 +29,11 @@ from perdure.store.contract import Load, Worker
 # -- worker --------------------------------------------------------------------------------------------------------------
 
 
-def worker(store: str | None, *, slots: int | None, nodes: tuple[str, ...], name: str, health: str, json: bool) -> int:
+def worker(
+    store: str | None, *, slots: int | None, nodes: tuple[str, ...], name: str, health: str, labels: str | None, json: bool
+) -> int:  # fmt: skip
     """Be a worker until SIGTERM or Ctrl-C; the exit code."""
-    found = settings(store, slots=slots)
+    found = settings(store, slots=slots, labels=labels)
     place = read_place(health) if health else None
     return asyncio.run(Shift(found, nodes=nodes, name=name, place=place, json=json).work())
 
@@ -73,8 +79,10 @@ class Shift:
             if self._place is not None:
                 await stack.enter_async_context(answering(self._place, pulse))
             await pulse.report()
-            slots = self._settings.slots
-            self._say("ready", f"ready, with {slots:,} slots", pid=os.getpid(), slots=slots, version=__version__)
+            slots, labels = self._settings.slots, self._settings.labels
+            also = f" and {labels_text(labels)}" if labels else ""
+            about = {"pid": os.getpid(), "slots": slots, "labels": labels, "version": __version__}
+            self._say("ready", f"ready, with {slots:,} slots{also}", **about)
             while not self._stopped:
                 await pulse.beat()
                 self._tell_taken_over(engine)
@@ -114,12 +122,16 @@ def workers(store: str | None, *, json: bool) -> int:
 
     async def work() -> int:
         async with client(store) as (opened, _):
-            found = await opened.workers()
+            found, pools = await opened.workers(), await opened.pools()
         now = SystemClock().now()
         for each in sorted(found, key=lambda worker: (not worker.alive, worker.worker)):
             print(json_line(worker_object(each)) if json else _line(each, now))
         if not found and not json:
             exits.say("no workers")
+        for pool in pools:
+            if not takers(found, pool.needs):
+                what = "1 effect waits" if pool.waiting == 1 else f"{pool.waiting} effects wait"
+                exits.say(none_with(pool.needs, what, store_option(store)))
         return exits.SUCCEEDED
 
     return asyncio.run(work())
@@ -132,7 +144,7 @@ def worker_object(worker: Worker) -> dict[str, Any]:
         "worker": worker.worker, "alive": worker.alive, "state": _state(worker), "host": worker.host, "pid": worker.pid,
         "started": time_text(worker.started), "heard": time_text(worker.heard) if worker.heard else None,
         "version": load.version or None, "level": worker.level, "executions": load.executions, "running": load.running,
-        "queued": load.queued, "slots": load.slots or None, "lag_us": load.lag,
+        "queued": load.queued, "slots": load.slots or None, "labels": dict(worker.labels), "lag_us": load.lag,
     }  # fmt: skip
 
 
@@ -146,6 +158,8 @@ def _line(worker: Worker, now: int) -> str:
     load = worker.load
     heard = f"heard {duration_text(max(0, now - worker.heard))} ago" if worker.heard else ""
     about = f"level {worker.level}  {worker.host} {worker.pid}  {heard}".rstrip()
+    if worker.labels:
+        about = f"{labels_text(worker.labels)}  {about}"
     if load is None:
         return f"{worker.worker}  {_state(worker)}  {about}"
     work = f"{load.running}/{load.slots} slots, {load.queued} queued, {load.executions} executions"

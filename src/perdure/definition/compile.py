@@ -14,6 +14,7 @@ from perdure.definition.plan import CatchPort, Edge, NodePlan, OnFailure, Plan, 
 from perdure.definition.positions import Path
 from perdure.definition.scope import is_declaration
 from perdure.expressions import Computed, Constant, Expression, MapTemplate, Template
+from perdure.labels import POOL, Labels, read_labels
 
 _SETTINGS_NAMED = frozenset(
     {
@@ -51,6 +52,7 @@ def plan_of(subject: Subject, digest: bytes) -> Plan:
         triggers=tuple(document.get("triggers", ())),
         document=document,
         scopes=scopes,
+        pooled=any(node.runs_on is not None for scope in scopes.values() for node in scope.nodes),
         cleans_up=any(path.endswith((".finally", ".compensate")) for path in scopes),
     )
 
@@ -261,8 +263,8 @@ def _codes(value: Any) -> tuple[str, ...]:
     return () if value is None else tuple(one_or_list(value))
 
 
-def _labels(value: Any) -> Mapping[str, Any] | None:
-    return {"pool": value} if isinstance(value, str) else value
+def _labels(value: Any) -> Labels | None:
+    return None if value is None else read_labels({POOL: value} if isinstance(value, str) else value) or None
 
 
 def _on_failure(policy: str) -> OnFailure:

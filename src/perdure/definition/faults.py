@@ -53,6 +53,8 @@ _ALL = (
               "Write 250ms, 10s, 5m, 1h30m, 3d or PT10S.", "timeout: 10 seconds"),
     FaultCode("value.name", "A name has characters that names do not have.",
               "Use letters, digits and `_`.", "as: the line"),
+    FaultCode("value.label", "`runs_on` names no pool and no labels.",
+              "Write a pool's name, or labels such as {gpu: true}.", 'runs_on: {gpu: ""}'),
     FaultCode("value.error_code", "An error code to match cannot be one.",
               "Write http.404, http.* or a category.", 'on: "http 404"'),
     FaultCode("value.empty", "A list or mapping has no entries.", "Add one, or leave the key out.", "set: {}"),

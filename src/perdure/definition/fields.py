@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from perdure.definition.values import Problem
 from perdure.expressions import parse_duration
 from perdure.ids import NODE_ID
+from perdure.labels import POOL, read_labels
 
 Sees = Literal["node", "item", "fold", "before", "after", "scope", "join", "event", "catch"]
 """Which names an expression sees: those of its node; also `item` and `index` (item) and `carry` (fold); a loop's own names
@@ -149,6 +150,14 @@ def _name(value: Any) -> str:
     return value
 
 
+def _labels(value: Any) -> Any:
+    try:
+        read_labels({POOL: value} if isinstance(value, str) else value)
+    except ValueError as error:
+        raise Problem("value.label", str(error)) from None
+    return value
+
+
 def absent(*, alias: str | None = None, description: str | None = None) -> Any:
     """The field of a key that may be left out and then means nothing; written out it must fit, and null does not."""
     return Field(None, alias=alias, description=description)
@@ -182,6 +191,9 @@ _DURATION_SCHEMA = {"type": ["string", "number"], "examples": ["10s", "5m", "2h"
 _NEED_SCHEMA: dict[str, Any] = {
     "anyOf": [{"enum": ["all", "any"]}, {"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9.]+\s*%$"}]
 }
+_LABELS_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": ["string", "boolean", "integer"]}}]
+}
 _LIST_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 Value = Annotated[Any, Role("value")]
@@ -198,6 +210,8 @@ Collect = Annotated[str, BeforeValidator(_collect), Role("fixed")]
 Codes = Annotated[list[str], BeforeValidator(one_or_list), AfterValidator(_codes), Role("fixed"), WithJsonSchema(_LIST_SCHEMA)]
 Texts = Annotated[list[str], BeforeValidator(one_or_list), Role("fixed"), WithJsonSchema(_LIST_SCHEMA)]
 Slug = Annotated[str, BeforeValidator(_slug), Role("fixed")]
+RunsOn = Annotated[Any, BeforeValidator(_labels), Role("fixed"), WithJsonSchema(_LABELS_SCHEMA)]
+"""A pool's name, or labels; written out, since whoever looks for work must know them."""
 Name = Annotated[str, BeforeValidator(_name), Role("fixed")]
 Schema = Annotated[dict[str, Any] | bool, Role("fixed")]
 """A JSON Schema (2020-12), written out: it is compiled when the definition is saved."""

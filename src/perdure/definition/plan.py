@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from perdure.definition.spec import Kind, NodeSpec
 from perdure.expressions import Expression, Template
+from perdure.labels import Labels
 
 OnFailure = Literal["cancel_siblings", "drain", "isolate", "collect", "ignore"]
 
@@ -99,7 +100,7 @@ class NodePlan:
     crashes_max: int
     on_timeout: Literal["continue", "fail", "route"]
     lock: Template | None
-    runs_on: Mapping[str, Any] | None
+    runs_on: Labels | None  # that a worker must have which carries it out; None: any worker
     cache: Mapping[str, Any] | None
     document: Mapping[str, Any] = field(default_factory=dict)  # the node as authored
 
@@ -156,4 +157,5 @@ class Plan:
     triggers: tuple[Mapping[str, Any], ...]
     document: Mapping[str, Any]
     scopes: Mapping[str, ScopePlan]  # all of them, by their paths
+    pooled: bool  # is there a node among them that asks for labels?
     cleans_up: bool  # is there a scope among them that runs when something is left?

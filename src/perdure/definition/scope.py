@@ -17,6 +17,7 @@ from perdure.definition.fields import (
     OnFailure,
     Positive,
     Role,
+    RunsOn,
     Strict,
     Ui,
     Value,
@@ -147,7 +148,7 @@ class Shared(Strict):
     )
     crashes_max: int = Field(3, ge=1, description="After so many crashes of its worker the node fails.")
     cache: Cache = absent(description="Keep and share the result.")
-    runs_on: str | dict[str, str] = Field("", description="A worker pool, or labels a worker must have.")
+    runs_on: RunsOn = absent(description="A worker pool, or labels a worker must have. Left out: any worker.")
     lock: Value = Field(None, description="A key held alone until the node is final.")
     on_timeout: Literal["continue", "fail", "route"] = Field(
         "fail", description="When a wait times out: go on by `out`, fail, or go on by `timeout`."

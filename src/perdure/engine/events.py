@@ -544,10 +544,14 @@ class Complete(Input, tag="complete.1", frozen=True, kw_only=True):
 
 
 class Recovered(Input, tag="recovered.1", frozen=True, kw_only=True):
-    """A new home took the execution over; what was in flight is asked for again (rule 52)."""
+    """A new home took the execution over; what was in flight is asked for again (rule 52).
+
+    `kept`: attempts that are not lost with the former home, since other workers carry them out, or have (rule 65).
+    """
 
     crashed: bool = field(default=True, name="c")
     worker: str = field(default="", name="w")
+    kept: tuple[Token, ...] = field(default=(), name="k")
 
 
 class Continue(Input, tag="continue.1", frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from perdure.engine.execution import BACKOFF, OPEN, PARKED, RUNNING, WAITING, In
 from perdure.engine.failing import fail, look_ahead, lose, stopped, unknown
 from perdure.engine.index import FrameIndex, Index
 from perdure.engine.names import about
-from perdure.engine.outstanding import command_of_wait, running, waiting
+from perdure.engine.outstanding import command_of_wait, running, token_of, waiting
 from perdure.engine.place import Place, expression_failure
 from perdure.engine.timers import FRAME_TIMERS, TIMER_FIELDS
 from perdure.errors import Failure
@@ -443,6 +443,9 @@ _EXECUTION_TIMERS: dict[str, Callable[[Step, events.Due], None]] = {
 def _recovered(step: Step, given: events.Recovered) -> None:
     """Another home takes over: every attempt under way is lost, and asked for again (rule 52)."""
     lost = [each for each in running(step.index) if not each[2].unasked]  # what was lost in this pause stays so
+    if given.kept:
+        kept = frozenset(given.kept)
+        lost = [each for each in lost if token_of(each[0].frame, each[2]) not in kept]
     for opened, node, _ in lost:
         look_ahead(step, opened, node)
     for opened, node, instance in lost:

@@ -144,8 +144,6 @@ def _reasons(node: NodePlan, types: frozenset[str]) -> Iterator[str]:
         yield f"`{node.type}` cannot be run by this release."
     if node.cache is not None:
         yield "`cache` cannot be kept by this release."
-    if node.runs_on is not None:
-        yield "`runs_on` cannot be kept to by this release, which has one worker."
 
 
 async def plan_to_read(store: Store, digest: bytes, *, tenant: str = TENANT) -> Plan:

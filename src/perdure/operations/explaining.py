@@ -23,6 +23,7 @@ from perdure.operations.evidence import Entry, History, Key, Then
 from perdure.operations.executions import Executions, Shown
 from perdure.operations.instances import instance_reasons, standing
 from perdure.operations.paths import Named, named, split_path
+from perdure.operations.pools import standing_of
 from perdure.operations.reasons import Case, Reason, ended_words, error_words, join_words, resolved
 from perdure.store.contract import STATUSES, Store
 
@@ -52,11 +53,12 @@ async def explain(
     shown = await executions.show(execution)
     plan = await executions.plan(shown.row)
     holders = await _holders(store, shown)
+    tasks = await standing_of(store, execution, moment) if plan.pooled and not shown.state.ended else {}
     resident: dict[bytes, Any] = {}
     rounds = 0
     while True:
         try:
-            case = Case(History(plan, shown.timeline, resident), id_text(execution), moment, holders)
+            case = Case(History(plan, shown.timeline, resident), id_text(execution), moment, holders, tasks)
             found = explained(case, path, status=shown.status)
         except PerdureError:
             raise

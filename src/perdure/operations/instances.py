@@ -455,7 +455,11 @@ def standing(case: Case, now: Then, key: Key, node: NodePlan, instance: Instance
     running = f"runs attempt {instance.attempt}" if instance.state == RUNNING else f"is {STATE_NAMES[instance.state]}"
     if now.execution.paused_at and isinstance(case.history.of[key][-1].fact, events.Lost):
         running = f"repeats attempt {instance.attempt} when the pause is over"
-    return case.reason("runs", f"{running}{f', and was asked to stop: {instance.stopping}' if instance.stopping else ''}")
+    stopping = f", and was asked to stop: {instance.stopping}" if instance.stopping else ""
+    task = case.tasks.get(path) if instance.state == RUNNING else None
+    if task is not None and not task.worker:
+        return case.reason("waits", f"{task.words}{stopping}", remedy=task.remedy)
+    return case.reason("runs", f"{running}{f' {task.words}' if task is not None else ''}{stopping}")
 
 
 def _inside(case: Case, now: Then, key: Key) -> Iterator[Reason]:

@@ -197,7 +197,7 @@ def _plain(name: str, value: Any, values: Mapping[bytes, Any]) -> Any:
     if name in _DURATIONS:
         return format_duration(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [path_of(each) if isinstance(each, Token) else each for each in value]
     return msgspec.to_builtins(value)
 
 

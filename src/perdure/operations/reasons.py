@@ -15,6 +15,7 @@ from perdure.engine.index import FrameIndex
 from perdure.errors import Failure
 from perdure.expressions import Computed, Expression, MapTemplate, Template
 from perdure.operations.evidence import Entry, History, Seen, Then
+from perdure.operations.pools import Standing
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,6 +38,7 @@ class Case:
     execution: str
     moment: Callable[[int], str]
     holders: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # by key: execution and path
+    tasks: Mapping[str, Standing] = field(default_factory=dict)  # by path: what other workers carry out, or are to
 
     def reason(self, kind: str, sentence: str, entry: Entry | None = None, **fields: object) -> Reason:
         """A reason that a fact gives, if one does."""

@@ -10,6 +10,7 @@ from perdure.engine.events import AnyInput
 from perdure.ids import ExecutionId
 from perdure.runtime.hot import Hot
 from perdure.store.contract import Arrived, Store
+from perdure.store.tasks import SOURCE
 
 MESSAGES_PAGE = 1_000
 
@@ -47,6 +48,8 @@ class Arrivals:
     def hand(self, hot: Hot, arrived: Arrived) -> None:
         """Make a message an input of the execution it is for."""
         self._handed.add(arrived.position)
+        if arrived.message.source == SOURCE and hot.postings is not None:
+            hot.postings.reported(arrived.message.key)
         hot.inputs.append((msgspec.msgpack.decode(arrived.message.body, type=AnyInput), arrived.position))
 
     def taken_in(self, positions: Iterable[int]) -> None:

@@ -409,7 +409,9 @@ class Attempts:
         return found
 
     def _log_of(self, attempt: Attempt) -> Callable[[str, str, dict[str, Any]], None]:
-        return lambda message, level, data: self._log(attempt.asking.id, attempt.path, message, level, data)
+        assert isinstance(attempt.command, Run), "only effects log"
+        execution = ExecutionId(attempt.command.execution)
+        return lambda message, level, data: self._log(execution, attempt.path, message, level, data)
 
     def _beat_of(self, attempt: Attempt) -> Callable[[Any], None]:
         def beat(details: Any) -> None:

@@ -15,6 +15,7 @@ from perdure.engine.levels import INTRODUCED, OLDEST, level_of
 from perdure.engine.machine import Stepped, step
 from perdure.ids import ExecutionId
 from perdure.runtime.hot import CARRIED_BY_COMMIT, Hot, carry_subscriptions, foremost, status_number
+from perdure.runtime.postings import Postings
 from perdure.settings import Settings
 from perdure.store.contract import Batch, Blob, Turn
 
@@ -33,7 +34,7 @@ class Gathering:
     def __init__(
         self, *, clock: Clock, settings: Settings, adopts: bool, writes: int,
         drains: Callable[[ExecutionId], bool] | None,
-        keep: Callable[[Hot, dict[bytes, bytes]], None],
+        keep: Callable[[Hot, dict[bytes, bytes]], None], overflows: bool = False,
     ) -> None:  # fmt: skip
         self.batch = Batch()
         self.stepped: list[SteppedHot] = []
@@ -45,6 +46,7 @@ class Gathering:
         self._adopts = adopts
         self._writes = writes  # the newest level that every worker reads
         self._drains = drains  # of a worker that stops: is an execution to be let go as it is, for others to go on with?
+        self._overflows = overflows  # has this worker more to do than others, so that what is new is for anybody?
         self._keep = keep  # large values that are named from now on
 
     def __contains__(self, execution: ExecutionId) -> bool:
@@ -86,7 +88,8 @@ class Gathering:
         if self._drains is not None and not release and self._drains(hot.id) and self._may_be_handed_on(hot, done):
             release, due = True, at
             hot.leaving = True
-        if not done.facts and not consumed and not release:
+        posts = (hot.postings is not None or self._overflows) and self._post(hot, done, taking[:taken], at)
+        if not done.facts and not consumed and not release and not posts:
             return
         body = encode_row(done.taken, done.facts, not done.at_rest) if done.facts else b""
         self._bytes += len(body)
@@ -106,6 +109,14 @@ class Gathering:
             )
         )  # fmt: skip
         self._add_values(hot, done)
+
+    def _post(self, hot: Hot, done: Stepped, taken: list[tuple[AnyInput, int]], at: int) -> bool:
+        """What the execution leaves to other workers; whether anything of that is written."""
+        if hot.postings is None:
+            if not any(type(command) is Run for command in done.commands):
+                return False
+            hot.postings = Postings()
+        return hot.postings.carry(hot, done, taken, at, self.batch, self._settings.labels, overflows=self._overflows)
 
     def _moment(self, hot: Hot, inputs: list[AnyInput]) -> int:
         """Now, but never before the execution's last step or a timer that rang (day-one 11)."""

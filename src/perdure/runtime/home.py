@@ -32,6 +32,7 @@ from perdure.runtime.attempts import Attempts, Ended
 from perdure.runtime.claiming import MOST, Pace
 from perdure.runtime.deploys import Deploys
 from perdure.runtime.doubts import fates, left_with, still_waiting
+from perdure.runtime.elsewhere import Elsewhere
 from perdure.runtime.errands import Errands
 from perdure.runtime.gathering import Gathering, SteppedHot
 from perdure.runtime.hot import Hot, Outcome, refuse, settle, tell_start, tell_started
@@ -44,6 +45,7 @@ from perdure.runtime.turns import Turns
 from perdure.runtime.values import Values
 from perdure.settings import Settings
 from perdure.store.contract import Batch, Committed, ExecutionsRefused, Load, Message, Row, Start, Store
+from perdure.store.tasks import Task
 
 log = logging.getLogger("perdure.home")
 
@@ -89,13 +91,17 @@ class Home:
         self.deploys = Deploys(store, clock, reads=level)
         self.attempts = attempts(blob=self._values.body, report=self._report, leased=store.leased)
         self._turns = Turns(self, store, clock, self._hot)
+        self._elsewhere = Elsewhere(
+            store=store, plans=plans, clock=clock, settings=settings, takes=adopts, attempts=self.attempts,
+            deliver=self.deliver, background=self._background,
+        )  # fmt: skip
         self._errands = Errands(store=store, plans=plans, clock=clock, home=self, background=self._background)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Become a home that others can see, and begin to take turns."""
-        await self._store.register(self.worker, now=self._clock.now(), level=self.deploys.reads)
+        await self._elsewhere.register(self.worker, level=self.deploys.reads)
         self._tasks = [asyncio.create_task(self._take_turns(), name="home"), asyncio.create_task(self._polls(), name="inbox")]
 
     async def drain(self) -> None:
@@ -103,6 +109,7 @@ class Home:
         within its grace; an execution of which nothing runs here is let go at once, so that others go on with it.
         """
         self._closing = self._draining = True
+        self._elsewhere.stop_taking()
         for hot in self._hot.values():
             self._touch(hot)
         await self.attempts.finish(self._settings.grace / MICROSECONDS)
@@ -110,6 +117,7 @@ class Home:
     async def close(self) -> None:
         """Stop in good order: attempts are stopped and reported, executions let go; others may go on with them at once."""
         self._closing = True
+        self._elsewhere.stop_taking()
         await self.attempts.drain()  # also when the home has failed: what still runs would outlive its home
         while self._failed is None and (not self._turns.at_rest or self._backgrounds):  # noqa: ASYNC110 - both at once
             await asyncio.sleep(CLOSING_SECONDS)
@@ -157,13 +165,14 @@ class Home:
         self.check()
         ids, life = None if only is None else list(only), self._lives
         rows = await self._store.claim(self.worker, self._clock.now(), limit=limit, level=self.deploys.reads, only=ids)
-        for row in rows:
-            self.taken_over[row.home] += bool(row.home)
-            try:
-                await patiently(partial(self._load, row, life))
-            except StoreBusy as busy:
-                self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
-                raise
+        try:
+            tasks = await self._elsewhere.left_by(rows)
+            for row in rows:
+                self.taken_over[row.home] += bool(row.home)
+                await patiently(partial(self._load, row, life, tasks[row.execution]))
+        except StoreBusy as busy:
+            self._fail(busy)  # what it has claimed and cannot read, nobody else would take while it lives
+            raise
         return [row.execution for row in rows]
 
     async def take_free(self) -> list[ExecutionId]:
@@ -205,7 +214,7 @@ class Home:
         """An attempt ended. Large outputs are made durable first, so that the step may name them."""
         hot = self._hot.get(execution)
         if hot is None:
-            return
+            return self._elsewhere.ended(execution, ended)
         large = {digest: body for digest, body in ended.blobs.items() if len(body) > AHEAD_BYTES}
         if not large:
             if ended.blobs:
@@ -250,7 +259,7 @@ class Home:
         """A turn in which nothing was stepped yet."""
         return Gathering(
             clock=self._clock, settings=self._settings, adopts=self._adopts, writes=self.deploys.writes,
-            drains=self._is_to_go if self._draining else None, keep=self._keep,
+            drains=self._is_to_go if self._draining else None, keep=self._keep, overflows=self._elsewhere.overflows(),
         )  # fmt: skip
 
     async def write(self, turn: Gathering) -> bool:
@@ -401,12 +410,12 @@ class Home:
         life = self._lives
         row = await patiently(lambda: left_with(self._store, execution, self.worker))
         if row is not None and not self.has(execution):
-            await patiently(partial(self._load, row, life))
+            await patiently(partial(self._load, row, life, (await self._elsewhere.left_by([row]))[execution]))
 
     async def _live_again(self) -> None:
         """Others took this worker for dead: it drops what it had, and under a new name takes back what nobody has taken."""
         name = f"{self.worker.partition('~')[0]}~{self._lives + 1}"
-        await self._store.register(name, now=self._clock.now(), level=self.deploys.reads)
+        await self._elsewhere.register(name, level=self.deploys.reads)
         self._lives += 1
         self.worker, self._arrivals = name, Arrivals(self._store, name)
         had = []
@@ -460,7 +469,7 @@ class Home:
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
-    async def _load(self, row: Row, life: int) -> None:
+    async def _load(self, row: Row, life: int, tasks: list[Task]) -> None:
         """Have an execution in memory that was claimed in this life: what a former one claimed is that of the dead."""
         try:
             loaded = await self.plans.get(await definition_of(self._store, row))
@@ -472,7 +481,7 @@ class Home:
             return
         hot = Hot(row.execution, row.tenant, row.workflow, loaded, row.epoch, self._resident)
         try:
-            await self._fold(hot)
+            await self._fold(hot, tasks)
             await check_end(self._store, hot.execution, row)
             inbox = await self._store.inbox(row.execution)
         except Exception as error:  # what is stored of this one cannot be read: that may break the fold anywhere
@@ -495,7 +504,7 @@ class Home:
             self._background(self.take_messages())
         if hot.execution.seq:
             # A claimed row names the home before: none when that one let it go in good order.
-            hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker))
+            hot.recover(events.Recovered(crashed=row.home != "", worker=self.worker, kept=self._elsewhere.kept(hot)))
             hot.note(hot.index.take_due(hot.execution, self._clock.now()))
         self._touch(hot)
 
@@ -504,9 +513,10 @@ class Home:
         refuse(self._answers.take(row.execution), error)
         await self._lacking.give_back(row)
 
-    async def _fold(self, hot: Hot) -> None:
+    async def _fold(self, hot: Hot, tasks: list[Task] | None = None) -> None:
         execution, hot.snapshot_seq = await folded(self._store, hot.id)
         hot.begin_anew(execution, self._resident)
+        await self._elsewhere.read(hot, tasks)
 
     # -- messages and time --------------------------------------------------------------------------------------------
 
@@ -519,7 +529,7 @@ class Home:
             while True:
                 await self.poll()
                 await asyncio.sleep(apart)
-                if not self._pace.more:
+                if not (self._pace.more or self._elsewhere.more):
                     await self._listen(period - apart)
         except asyncio.CancelledError:
             raise
@@ -540,12 +550,14 @@ class Home:
             for execution in await self.deploys.look():
                 if execution in self._hot:
                     self._touch(self._hot[execution])
-            if await self._store.changed():
+            changed = await self._store.changed()
+            if changed:
                 await self.take_messages()
                 await self._errands.look_for_locks()
             if self._adopts and not self._closing:
                 await self.take_free()
                 await self._lacking.release_held()
+            await self._elsewhere.look(self._hot.values(), self._hot.get, changed=changed)
         except StoreBusy as busy:
             log.warning("the store is busy: %s", busy.message)
 

@@ -17,6 +17,7 @@ from perdure.engine.index import Index
 from perdure.errors import StartConflict
 from perdure.ids import ExecutionId, id_text, instance_path
 from perdure.runtime.plans import Loaded
+from perdure.runtime.postings import Postings
 from perdure.runtime.resident import Resident
 from perdure.store.contract import STATUS_NUMBER, Batch, Event, KeyedStart, LockClaim, Message, Snapshot, Start, Subscription
 
@@ -55,6 +56,7 @@ class Hot:
         "inputs",
         "leaving",
         "loaded",
+        "postings",
         "snapshot_seq",
         "snapshot_weight",
         "start",
@@ -87,6 +89,7 @@ class Hot:
         self.armed = 0  # the due time that its entry among the home's timers is for
         self.leaving = False  # the turn being written lets it go
         self.errands = 0  # that are being run for it
+        self.postings = Postings() if loaded.plan.pooled else None  # what it has left to other workers
         self.subscribed: frozenset[str] = frozenset()  # types of events that the store sends it messages of
 
     @property
@@ -101,6 +104,8 @@ class Hot:
         self.execution = execution
         self.index = Index.rebuilt(self.loaded.plan, execution, resident)
         self.subscribed = frozenset(self.index.events)
+        if self.postings is not None and not execution.seq:
+            self.postings.forget()
 
     def recover(self, recovered: events.Recovered) -> None:
         """A takeover is stepped before all that has arrived, but for a pause: else what it asks for again would start in it."""

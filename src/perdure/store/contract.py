@@ -16,6 +16,7 @@ import msgspec
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId, id_text
 from perdure.store.feed import FeedLag, FeedPage
+from perdure.store.tasks import Task, TaskName, TaskStop, TaskStore
 
 TENANT = "default"
 
@@ -148,6 +149,9 @@ class Batch(msgspec.Struct, kw_only=True):
 
     Unsubscriptions take effect before subscriptions, and those before events: an execution that begins to wait in the commit of
     an event gets it. Both are idempotent. `unlocks` let go of what exactly this (execution, path) holds, and of nothing else.
+
+    `task_ends` go first, `task_stops` last; both concern exactly the tasks they name. `tasks` take the place of older ones of
+    their paths.
     """
 
     starts: list[Start] = msgspec.field(default_factory=list)
@@ -159,6 +163,9 @@ class Batch(msgspec.Struct, kw_only=True):
     subscriptions: list[Subscription] = msgspec.field(default_factory=list)
     unsubscriptions: list[Subscription] = msgspec.field(default_factory=list)
     unlocks: list[LockClaim] = msgspec.field(default_factory=list)
+    tasks: list[Task] = msgspec.field(default_factory=list)
+    task_stops: list[TaskStop] = msgspec.field(default_factory=list)
+    task_ends: list[TaskName] = msgspec.field(default_factory=list)
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,7 +275,8 @@ def read_load(text: str) -> Load | None:
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A process that is a home for executions. `alive` is judged by the store (embedded: the lock it holds on a file; else: its
-    lease). `heard`: microseconds UTC, when it was last heard of; 0: it has said nothing since it became known.
+    lease). `heard`: microseconds UTC, when it was last heard of; 0: it has said nothing since it became known. `labels`: what
+    it has that others may not.
     """
 
     worker: str
@@ -279,6 +287,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     alive: bool
     heard: int = 0
     load: Load | None = None
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class BlobName(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,7 +317,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-class Store(Protocol):
+class Store(TaskStore, Protocol):
     """A durable store. Made by its module's `open_store`; closed by `close`."""
 
     # -- the writer ---------------------------------------------------------------------------------------------------
@@ -321,9 +330,9 @@ class Store(Protocol):
         """Write all of it in one transaction that is on disk when this returns, or none of it (raises StoreError).
 
         Left out, and named in the answer: what belongs to a fenced execution or a duplicate start, which is its turns,
-        snapshots, events, subscriptions, unlocks, the messages it sends and the children it starts (named as fenced). Messages
-        to unknown executions are dropped, repeats of messages and events too. Each position in `consumed` must be in the
-        execution's inbox still. Each event names the execution whose step emitted it; those from outside go by `publish`.
+        snapshots, events, subscriptions, unlocks, tasks, the messages it sends and the children it starts (named as fenced).
+        Messages to unknown executions are dropped, repeats of messages and events too. Each position in `consumed` must be in
+        the execution's inbox still. Each event names the execution whose step emitted it; those from outside go by `publish`.
 
         A new event reaches its subscribers in this transaction: each execution that is not final gets a message with source
         `event`, the event's id as its key, and the event's notice as its body, accepted once like any other. An execution whose
@@ -476,8 +485,8 @@ class Store(Protocol):
         ...
 
     # -- workers ------------------------------------------------------------------------------------------------------
-    async def register(self, worker: str, *, now: int, level: int) -> None:
-        """Become known as a home; from now on this process is alive until it dies or calls `leave`.
+    async def register(self, worker: str, *, now: int, level: int, labels: Mapping[str, str] | None = None) -> None:
+        """Become known as a home with these labels; from now on this process is alive until it dies or calls `leave`.
 
         What an earlier process of the same name still held goes free. Raises StoreError while a living process has the name.
         """

@@ -49,6 +49,9 @@ def without(batch: Batch, left_out: Collection[ExecutionId]) -> Batch:
         subscriptions=[each for each in batch.subscriptions if each.execution not in left_out],
         unsubscriptions=[each for each in batch.unsubscriptions if each.execution not in left_out],
         unlocks=[claim for claim in batch.unlocks if claim.execution not in left_out],
+        tasks=[task for task in batch.tasks if task.execution not in left_out],
+        task_stops=[stop for stop in batch.task_stops if stop.execution not in left_out],
+        task_ends=[name for name in batch.task_ends if name.execution not in left_out],
     )
 
 
@@ -111,6 +114,7 @@ def _parties(batch: Batch) -> list[ExecutionId]:
     named += [event.execution for event in batch.events if event.execution is not None]
     named += [each.execution for each in batch.subscriptions + batch.unsubscriptions]
     named += [claim.execution for claim in batch.unlocks]
+    named += [each.execution for each in (*batch.tasks, *batch.task_stops, *batch.task_ends)]
     named += [message.sender or message.execution for message in batch.messages]
     return list(dict.fromkeys(named))
 
@@ -125,4 +129,7 @@ def _share(batch: Batch, parties: Collection[ExecutionId]) -> Batch:
         subscriptions=[each for each in batch.subscriptions if each.execution in parties],
         unsubscriptions=[each for each in batch.unsubscriptions if each.execution in parties],
         unlocks=[claim for claim in batch.unlocks if claim.execution in parties],
+        tasks=[task for task in batch.tasks if task.execution in parties],
+        task_stops=[stop for stop in batch.task_stops if stop.execution in parties],
+        task_ends=[name for name in batch.task_ends if name.execution in parties],
     )

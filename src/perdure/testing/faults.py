@@ -33,6 +33,7 @@ from perdure.store.contract import (
     Worker,
 )
 from perdure.store.feed import FeedLag, FeedPage
+from perdure.store.tasks import Held, Pool, Task, TaskName, TaskReport
 
 Moment = Literal["before", "after"]
 Answer = TypeVar("Answer")
@@ -201,8 +202,29 @@ class FaultyStore:
     async def holder(self, tenant: str, key: str) -> tuple[ExecutionId, str] | None:
         return await self._call("holder", lambda: self.store.holder(tenant, key))
 
-    async def register(self, worker: str, *, now: int, level: int) -> None:
-        await self._call("register", lambda: self.store.register(worker, now=now, level=level))
+    async def claim_tasks(self, worker: str, labels: Mapping[str, str], now: int, *, limit: int) -> list[Task]:
+        return await self._call("claim_tasks", lambda: self.store.claim_tasks(worker, labels, now, limit=limit))
+
+    async def report_tasks(self, worker: str, reports: Sequence[TaskReport]) -> list[bool]:
+        return await self._call("report_tasks", lambda: self.store.report_tasks(worker, reports))
+
+    async def return_tasks(self, worker: str, names: Sequence[TaskName], *, due: int) -> None:
+        await self._call("return_tasks", lambda: self.store.return_tasks(worker, names, due=due))
+
+    async def held_tasks(self, worker: str) -> list[Held]:
+        return await self._call("held_tasks", lambda: self.store.held_tasks(worker))
+
+    async def tasks(self, executions: Collection[ExecutionId]) -> list[Task]:
+        return await self._call("tasks", lambda: self.store.tasks(executions))
+
+    async def left_tasks(self, executions: Collection[ExecutionId], now: int) -> list[Task]:
+        return await self._call("left_tasks", lambda: self.store.left_tasks(executions, now))
+
+    async def pools(self) -> list[Pool]:
+        return await self._call("pools", self.store.pools)
+
+    async def register(self, worker: str, *, now: int, level: int, labels: Mapping[str, str] | None = None) -> None:
+        await self._call("register", lambda: self.store.register(worker, now=now, level=level, labels=labels))
 
     async def leave(self, worker: str) -> None:
         await self._call("leave", lambda: self.store.leave(worker))

@@ -29,11 +29,13 @@ from perdure.engine.execution import PARKED, RUNNING, WAITING, Execution, path_o
 from perdure.engine.index import Index
 from perdure.errors import PerdureError, StartConflict
 from perdure.ids import ExecutionId, id_text
+from perdure.labels import labels_text, satisfies
 from perdure.nodes.work import Context as Given
 from perdure.nodes.work import Failed, Work
 from perdure.operations import definitions
 from perdure.operations.events import emit
 from perdure.operations.executions import Executions
+from perdure.operations.paths import split_path
 from perdure.runtime.hot import Outcome
 from perdure.store.contract import Batch, Store
 from perdure.testing.faults import Crash
@@ -83,7 +85,8 @@ FAILURES: tuple[tuple[str, Any], ...] = (("x.first", "technical"), ("y.second", 
 
 
 class Simulation:
-    """One seed: a workflow, started once for each input, its workers and its faults. `children`: workflows that it may start.
+    """One seed: a workflow, started once for each input, its workers and its faults. `children`: workflows that it may start;
+    `labels`: what each of the workers has, as often as one dies.
 
     `chance` decides everything but the workflow. After `run`: `witness` has all that was durable, `faults` how often each
     fault struck, `coverage` what it met: (type of node, policy around it, fault).
@@ -91,7 +94,7 @@ class Simulation:
 
     def __init__(
         self, seed: int, document: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], *,
-        children: Sequence[Mapping[str, Any]] = (), workers: int = 3,
+        children: Sequence[Mapping[str, Any]] = (), workers: int = 3, labels: Sequence[Mapping[str, str]] = (),
     ) -> None:  # fmt: skip
         self.seed = seed
         self.chance = Random(f"simulation {seed}")
@@ -124,6 +127,7 @@ class Simulation:
         self._calm = False
         self._over = False
         self._workers = workers
+        self._labels = labels
         self._numbers = 0
         self._acknowledged: set[tuple[ExecutionId, str]] = set()
         self._late: list[dict[str, Any]] = []  # signals that others overtake
@@ -200,7 +204,7 @@ class Simulation:
 
     async def _live(self, slot: int, worker: Worker) -> None:
         async with self.world.process(
-            name=worker.name, clock=worker.clock,
+            name=worker.name, clock=worker.clock, labels=dict(self._labels[slot]) if self._labels else {},
             wraps=lambda opened: StoreWay(
                 sqlite_of(opened), worker, self.witness, place=self.place, strike=self.strike, chance=self.chance,
                 befall=self._befall,
@@ -226,8 +230,9 @@ class Simulation:
     async def _effect(self, params: dict[str, Any], context: Given) -> Any:
         """The work of every effect: it takes its time, and ends as chance has it."""
         worker, chance = current.get(), self.chance
-        self.witness.effect(context.execution, context.path, context.attempt, context.key, worker.name)
+        seen = self.witness.effect(context.execution, context.path, context.attempt, context.key, worker.name)
         self._check_lease(worker, context.execution)
+        self._may_run(seen, context.path, worker)
         self.effects[context.key] += 1
         place = (context.execution, context.path)
         self._running[place] += 1
@@ -256,8 +261,19 @@ class Simulation:
         if leases.seconds_over(worker.names) >= 0:
             self.witness.break_off(f"{worker.name} began an effect, and its lease had run out by the store's clock")
         home = self.witness.home_of(execution)
-        if home not in ("", worker.name) and not worker.condemned:
+        if home not in ("", worker.name) and not worker.condemned and not self._labels:  # else it may be a task
             self.witness.break_off(f"{worker.name} began an effect of {execution}, which {home} had taken over")
+
+    def _may_run(self, seen: Observed, path: str, worker: Worker) -> None:
+        """An effect that asks for labels begins where they are. Raises Violation."""
+        frame, node, _ = split_path(path)
+        opened = seen.state.frames.get(frame)
+        if opened is None or worker.process is None:
+            return  # it is stopped before it comes to anything
+        scope = self.plans[seen.digest].scopes[opened.scope]
+        needs, labels = scope.nodes[scope.number[node]].runs_on, worker.process.engine.settings.labels
+        if needs is not None and not satisfies(labels, needs):
+            self.witness.violate(seen, f"`{path}` asks for {labels_text(needs)} and began on {worker.name}, which lacks it")
 
     # -- faults -------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, ContextVar, copy_context
 from random import Random  # noqa: TID251 - the chance of a simulation comes from its seed
 from typing import Any, TypeVar
@@ -207,9 +207,9 @@ class StoreWay(FaultyStore):
             await asyncio.sleep(self._chance.random())
             raise StoreBusy("The store cannot be reached.")
 
-    async def register(self, worker: str, *, now: int, level: int) -> None:
+    async def register(self, worker: str, *, now: int, level: int, labels: Mapping[str, str] | None = None) -> None:
         sent = self._worker.machine.monotonic()
-        await super().register(worker, now=now, level=level)
+        await super().register(worker, now=now, level=level, labels=labels)
         self.presence.registered(worker, sent)
         if self._leases.length:
             self._worker.condemned = False

@@ -9,10 +9,11 @@ from perdure.engine import events
 from perdure.engine.codec import FOLD, decode_snapshot, decode_value, encode_value, inputs_as_given
 from perdure.engine.events import AnyFact
 from perdure.engine.evolution import evolve
-from perdure.engine.execution import Execution
+from perdure.engine.execution import RUNNING, Execution
 from perdure.engine.index import Index
 from perdure.engine.machine import step
 from perdure.ids import ExecutionId, id_text
+from perdure.runtime.postings import asked_by
 from perdure.store.contract import Store
 from perdure.testing.witness import Observed, Violation, Witness
 
@@ -37,6 +38,11 @@ async def judge(
         seen = witness.executions[execution]
         if signal not in seen.signals and signal not in {each.message.key for each in await store.inbox(execution)}:
             witness.violate(seen, f"the signal {signal} was acknowledged and is lost")
+    for task in await store.tasks(list(witness.executions)):
+        seen, token = witness.executions[task.execution], asked_by(task).run.token
+        instance = seen.state.instance(token)
+        if seen.state.ended or instance is None or instance.state != RUNNING or instance.attempt != token.attempt:
+            witness.violate(seen, f"the task at `{task.path}` outlived its attempt")
 
 
 def _compare_snapshot(witness: Witness, seen: Observed, seq: int, body: bytes) -> None:

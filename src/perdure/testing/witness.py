@@ -163,8 +163,8 @@ class Witness:
 
     # -- what happens outside -----------------------------------------------------------------------------------------
 
-    def effect(self, execution: str, path: str, attempt: int, key: str, worker: str) -> None:
-        """An effect begins, as the world outside sees it. Raises Violation."""
+    def effect(self, execution: str, path: str, attempt: int, key: str, worker: str) -> Observed:
+        """An effect begins, as the world outside sees it; of which execution. Raises Violation."""
         seen = self._by_text.get(execution)
         if seen is None:
             raise Violation(f"An effect began in {execution}, whose start was not durable.")
@@ -174,6 +174,7 @@ class Witness:
             self.violate(seen, f"the effects of `{path}` and `{seen.keys[key]}` have one key")
         if worker == seen.worker and seen.state.ended:
             self.violate(seen, f"attempt {attempt} of `{path}` began after the end of the execution")
+        return seen
 
     def home_of(self, execution: str) -> str:
         """The worker that has taken an execution over last; "" where it is still with whoever started it."""

@@ -13,7 +13,7 @@ from perdure.store import queries
 from perdure.store.postgres.partitions import TABLES
 from perdure.store.postgres.schema import MIGRATIONS
 
-SHARDED = {*TABLES, "executions", "wakes", "subscriptions", "locks", "leftovers"}
+SHARDED = {*TABLES, "executions", "wakes", "subscriptions", "locks", "leftovers", "tasks"}
 """Tables whose rows belong to one execution."""
 SQL = queries.load("perdure.store.postgres")
 

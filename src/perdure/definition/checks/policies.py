@@ -32,7 +32,7 @@ class _Speaks:
     promises: bool = False
 
 
-# A key of every node that does not stand here speaks for all of them, or is refused at the start (`cache`, `runs_on`).
+# A key of every node that does not stand here speaks for all of them, or is refused at the start (`cache`).
 SPEAKS: dict[str, _Speaks] = {
     "timeout": _Speaks(_LASTING, "on nodes that last"),
     "deadline": _Speaks(_LASTING, "on nodes that last, or wait for their `lock`"),
@@ -44,6 +44,7 @@ SPEAKS: dict[str, _Speaks] = {
     "compensate_on": _Speaks(_AGAIN | _ATTEMPTS, "on work, pure nodes, containers and sub-workflows"),
     "delivery": _Speaks(frozenset({"work"}), "on work", promises=True),
     "on_unknown": _Speaks(frozenset({"work"}), "on work", promises=True),
+    "runs_on": _Speaks(frozenset({"work"}), "on work, which another worker can carry out", promises=True),
     "on_timeout": _Speaks(frozenset({"wait"}), "on `delay` and on nodes that wait for something", promises=True),
     "lock": _Speaks(_LASTING - {"join"} | {"at_once"}, "on nodes other than joins", promises=True),
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perdure.errors import StoreBusy, StoreError
 from perdure.ids import ExecutionId
+from perdure.labels import labels_from, labels_text
 from perdure.store.contract import Row, Worker, read_load
 from perdure.store.postgres.connection import Database, Session
 from perdure.store.postgres.presence import Presence
@@ -23,12 +24,12 @@ class Claims:
         self._presence = presence
         self._doubtful: dict[str, list[Row]] = {}  # by worker, as a claim was about to take them
 
-    async def register(self, worker: str, *, now: int, level: int) -> None:
+    async def register(self, worker: str, *, now: int, level: int, labels: Mapping[str, str]) -> None:
         """Become known as a home, and let go what an earlier process of that name held."""
         presence = self._presence
         presence.check_name(worker)
         new = worker not in presence.held
-        given = (worker, presence.process, socket.gethostname(), os.getpid(), now, level, presence.lease)
+        given = (worker, presence.process, socket.gethostname(), os.getpid(), now, level, presence.lease, labels_text(labels))
         async with self._database.transaction() as session:
             sent = presence.now()  # what the way to the server takes is no time of the lease
             registered = await session.row("register", *given)
@@ -55,9 +56,10 @@ class Claims:
         """All known workers, the dead ones too, until a claim has taken over what they held."""
         return [
             Worker(
-                worker=worker, host=host, pid=pid, started=started, level=level, alive=alive, heard=beat, load=read_load(load)
+                worker=worker, host=host, pid=pid, started=started, level=level, alive=alive, heard=beat, load=read_load(load),
+                labels=labels_from(labels),
             )
-            for worker, host, pid, started, level, alive, beat, load in await self._database.all("workers")
+            for worker, host, pid, started, level, alive, beat, load, labels in await self._database.all("workers")
         ]  # fmt: skip
 
     async def claim(self, worker: str, now: int, *, limit: int, level: int, only: Sequence[ExecutionId] | None) -> list[Row]:
@@ -100,7 +102,7 @@ class Claims:
         taken: list[Row] = []
         try:
             async with self._database.transaction() as session:
-                dead = await _dead(session, sorted({*homes, *gone}), judged_until)
+                dead = await dead_among(session, sorted({*homes, *gone}), judged_until)
                 if only is not None:
                     chosen = [row["execution"] for row in wanted if row["home"] == "" or row["home"] in dead][:limit]
                     taken += await _take(session, "take_these", worker, chosen, level, dead)
@@ -119,7 +121,7 @@ def _in_line(row: Any) -> tuple[int, int, bytes]:
     return row["priority"], row["updated"], row["execution"]
 
 
-async def _dead(session: Session, workers: list[str], judged_until: int) -> list[str]:
+async def dead_among(session: Session, workers: list[str], judged_until: int) -> list[str]:
     """Which of these are dead, now and for good: a lease that has run out and one that was never there."""
     if not workers:
         return []

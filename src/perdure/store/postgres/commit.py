@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.ids import ExecutionId
 from perdure.store.contract import FIRST_FINAL, Batch, Blob, Committed, Event, Start, Turn
+from perdure.store.postgres import tasks
 from perdure.store.postgres.complaints import REFUSALS
 from perdure.store.postgres.connection import Database, Session
 from perdure.store.postgres.events import append_events, awaiting, notify, queue, subscribe, unsubscribe
@@ -69,7 +70,7 @@ def _is_simple(batch: Batch) -> bool:
     """Whether one statement writes it all: one turn of each execution; none that is let go and may have been sent something."""
     if (
         batch.blobs or batch.messages or batch.events or batch.snapshots or batch.subscriptions or batch.unsubscriptions
-        or batch.unlocks
+        or batch.unlocks or batch.tasks or batch.task_stops or batch.task_ends
     ):  # fmt: skip
         return False
     new = {start.execution for start in batch.starts}
@@ -138,6 +139,8 @@ async def _write_rows(session: Session, batch: Batch, own: Collection[str], told
         await unsubscribe(session, rest.unsubscriptions)
     if rest.subscriptions:
         await subscribe(session, rest.subscriptions)
+    if rest.tasks or rest.task_stops or rest.task_ends:
+        rings = await tasks.write(session, rest) or rings
     ended = sorted({turn.execution for turn in rest.turns if turn.status >= FIRST_FINAL})
     if ended:
         rings = await session.run("end_executions", ended) > 0 or rings

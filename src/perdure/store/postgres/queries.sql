@@ -174,6 +174,111 @@ FROM unnest($1::bytea[], $2::bigint[], $3::integer[], $4::bytea[]) AS s (executi
 JOIN perdure.executions AS e ON e.execution = s.execution
 ON CONFLICT (execution) DO UPDATE SET seq = excluded.seq, fold = excluded.fold, body = excluded.body;
 
+-- name: post_tasks
+-- Posts tasks, or their repetitions in their places.
+INSERT INTO perdure.tasks AS t
+    (execution, path, number, tenant, needs, priority, at, due, until, worker, claimed, stop, left_as, body)
+SELECT execution, path, number, tenant, needs, priority, at, 0, until, '', 0, '', '', body
+FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::smallint[], $7::bigint[], $8::bigint[], $9::bytea[])
+    AS g (execution, path, number, tenant, needs, priority, at, until, body)
+ON CONFLICT (execution, path) DO UPDATE SET
+    number = excluded.number, needs = excluded.needs, priority = excluded.priority, at = excluded.at, due = 0,
+    until = excluded.until, worker = '', claimed = 0, stop = '', left_as = '', body = excluded.body
+WHERE t.number < excluded.number;
+
+-- name: stop_tasks
+-- Says that tasks shall stop, and why.
+UPDATE perdure.tasks AS t SET stop = g.reason
+FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::text[]) AS g (execution, path, number, reason)
+WHERE t.execution = g.execution AND t.path = g.path AND t.number = g.number AND t.stop = '';
+
+-- name: end_tasks
+-- Takes tasks away that are wanted no more.
+DELETE FROM perdure.tasks AS t USING unnest($1::bytea[], $2::text[], $3::bigint[]) AS g (execution, path, number)
+WHERE t.execution = g.execution AND t.path = g.path AND t.number = g.number;
+
+-- name: task_needs
+-- All that tasks which nobody has begun need of a worker, each once.
+WITH RECURSIVE each (needs) AS (
+    SELECT min(needs) FROM perdure.tasks WHERE worker = '' AND stop = '' AND left_as = ''
+    UNION ALL
+    SELECT (SELECT min(t.needs) FROM perdure.tasks AS t
+            WHERE t.worker = '' AND t.stop = '' AND t.left_as = '' AND t.needs > each.needs)
+    FROM each WHERE each.needs IS NOT NULL
+)
+SELECT needs FROM each WHERE needs IS NOT NULL;
+
+-- name: take_tasks
+-- A worker begins tasks with the given needs, by priority, then age, and answers with them; one whose lease has run out begins
+-- none. Those that somebody else is about to take are passed over.
+WITH chosen AS (
+    SELECT c.execution, c.path FROM unnest($2::text[]) AS n (needs) CROSS JOIN LATERAL (
+        SELECT t.execution, t.path, t.priority, t.at FROM perdure.tasks AS t
+        WHERE t.worker = '' AND t.stop = '' AND t.left_as = '' AND t.needs = n.needs AND t.due <= $3
+            AND (t.until = 0 OR t.until > $3)
+        ORDER BY t.priority, t.at LIMIT $4 FOR UPDATE SKIP LOCKED
+    ) AS c
+    WHERE EXISTS (SELECT 1 FROM perdure.workers AS w WHERE w.worker = $1 AND w.beat + w.ttl > perdure.now_us())
+    ORDER BY c.priority, c.at, c.execution, c.path LIMIT $4
+)
+UPDATE perdure.tasks AS t SET worker = $1, claimed = $3 FROM chosen
+WHERE t.execution = chosen.execution AND t.path = chosen.path
+RETURNING t.execution, t.path, t.number, t.tenant, t.needs, t.priority, t.at, t.until, t.worker, t.claimed, t.stop, t.left_as,
+          t.body;
+
+-- name: finish_tasks
+-- Takes tasks away that their worker reports of, and answers with them; one that is not its own any more stays.
+DELETE FROM perdure.tasks AS t USING unnest($1::bytea[], $2::text[], $3::bigint[]) AS g (execution, path, number)
+WHERE t.execution = g.execution AND t.path = g.path AND t.number = g.number AND t.worker = $4 AND t.left_as = ''
+RETURNING t.execution, t.path, t.number;
+
+-- name: return_tasks
+-- A worker gives tasks back that it has not begun.
+UPDATE perdure.tasks AS t SET worker = '', claimed = 0, due = $5
+FROM unnest($1::bytea[], $2::text[], $3::bigint[]) AS g (execution, path, number)
+WHERE t.execution = g.execution AND t.path = g.path AND t.number = g.number AND t.worker = $4 AND t.left_as = '';
+
+-- name: held_tasks
+-- The tasks that a worker has.
+SELECT execution, path, number, stop FROM perdure.tasks WHERE worker = $1 AND worker <> '' ORDER BY execution, path;
+
+-- name: tasks
+-- All tasks of executions.
+SELECT execution, path, number, tenant, needs, priority, at, until, worker, claimed, stop, left_as, body FROM perdure.tasks
+WHERE execution = ANY($1::bytea[]) ORDER BY execution, path;
+
+-- name: left_tasks
+-- Tasks of executions that nobody will report of: left before, to be stopped or too late before anybody began them, or with
+-- workers whose leases have run out, also by $3, the time until which the asker itself was never cut off.
+SELECT execution, path, number, tenant, needs, priority, at, until, worker, claimed, stop, left_as, body FROM perdure.tasks AS t
+WHERE t.execution = ANY($1::bytea[]) AND (
+    t.left_as <> '' OR (t.worker = '' AND (t.stop <> '' OR (t.until > 0 AND t.until <= $2)))
+    OR (t.worker <> '' AND NOT EXISTS (
+        SELECT 1 FROM perdure.workers AS w WHERE w.worker = t.worker AND w.beat + w.ttl > least(perdure.now_us(), $3)
+    ))
+)
+ORDER BY t.execution, t.path;
+
+-- name: leave_tasks
+-- Nobody will report of tasks any more, where they are still with a worker that is dead ($4), or with none and late ($5) or to stop.
+UPDATE perdure.tasks AS t SET worker = '',
+    left_as = CASE WHEN t.worker <> '' THEN 'lost' WHEN t.stop <> '' THEN 'stopped' ELSE 'expired' END
+FROM unnest($1::bytea[], $2::text[], $3::bigint[]) AS g (execution, path, number)
+WHERE t.execution = g.execution AND t.path = g.path AND t.number = g.number AND t.left_as = '' AND (
+    t.worker = ANY($4::text[]) OR (t.worker = '' AND (t.stop <> '' OR (t.until > 0 AND t.until <= $5)))
+);
+
+-- name: waiting_tasks
+-- How many tasks with each of the given needs nobody has begun, and since when the oldest waits.
+SELECT n.needs, c.waiting, c.since FROM unnest($1::text[]) AS n (needs) CROSS JOIN LATERAL (
+    SELECT count(*) AS waiting, min(t.at) AS since FROM perdure.tasks AS t
+    WHERE t.worker = '' AND t.stop = '' AND t.left_as = '' AND t.needs = n.needs
+) AS c;
+
+-- name: remove_tasks
+-- Removes the tasks of executions.
+DELETE FROM perdure.tasks WHERE execution = ANY($1::bytea[]);
+
 -- name: accept
 -- Takes note of messages and answers with those that are new. Messages to nobody are dropped.
 INSERT INTO perdure.accepted (execution, source, key, at, tenant)
@@ -578,10 +683,11 @@ WHERE tenant = $1 AND type = $5 AND position > $2 AND at + 0 >= $3 ORDER BY posi
 
 -- name: register
 -- Makes a worker known under a lease, or known anew to itself; answers with nothing while another living process has the name.
-INSERT INTO perdure.workers AS w (worker, process, host, pid, started, level, ttl, beat)
-VALUES ($1, $2, $3, $4, $5, $6, $7, perdure.now_us())
+INSERT INTO perdure.workers AS w (worker, process, host, pid, started, level, ttl, labels, beat)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, perdure.now_us())
 ON CONFLICT (worker) DO UPDATE SET process = excluded.process, host = excluded.host, pid = excluded.pid,
-    started = excluded.started, level = excluded.level, ttl = excluded.ttl, beat = excluded.beat, load = ''
+    started = excluded.started, level = excluded.level, ttl = excluded.ttl, beat = excluded.beat,
+    labels = excluded.labels, load = ''
 WHERE w.process = excluded.process OR w.beat + w.ttl <= perdure.now_us()
 RETURNING beat;
 
@@ -601,7 +707,8 @@ DELETE FROM perdure.workers WHERE worker = $1 AND process = $2;
 
 -- name: workers
 -- All known workers, and which of them live.
-SELECT worker, host, pid, started, level, beat + ttl > perdure.now_us() AS alive, beat, load FROM perdure.workers ORDER BY worker;
+SELECT worker, host, pid, started, level, beat + ttl > perdure.now_us() AS alive, beat, load, labels
+FROM perdure.workers ORDER BY worker;
 
 -- name: ring
 -- Tells the other workers that something is there for them; the text says who rings.

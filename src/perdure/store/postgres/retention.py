@@ -45,6 +45,7 @@ async def remove(database: Database, executions: Sequence[ExecutionId]) -> list[
         if not ids:
             return []
         await session.run("end_executions", ids)
+        await session.run("remove_tasks", ids)
         keyed = sorted((row["tenant"], row["workflow"], row["key"], row["execution"]) for row in removed if row["key"])
         if keyed:
             await session.run("remove_keys", *(list(column) for column in zip(*keyed, strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -32,7 +32,7 @@ from perdure.store.contract import (
     Worker,
 )
 from perdure.store.feed import FeedLag, FeedPage, Selection
-from perdure.store.postgres import events, inbox, locks, records, retention
+from perdure.store.postgres import events, inbox, locks, records, retention, tasks
 from perdure.store.postgres.address import read_address
 from perdure.store.postgres.bell import Bell
 from perdure.store.postgres.check import findings
@@ -45,6 +45,7 @@ from perdure.store.postgres.history import know_history
 from perdure.store.postgres.partitions import make_weeks
 from perdure.store.postgres.presence import Heartbeat, Presence
 from perdure.store.postgres.schema import prepare
+from perdure.store.tasks import Held, Pool, Task, TaskName, TaskReport
 
 log = logging.getLogger("perdure.store")
 
@@ -116,7 +117,7 @@ class PostgresStore:
     # -- the writer -------------------------------------------------------------------------------------------------------
     async def commit(self, batch: Batch) -> Committed:
         written = await commit(self._database, batch, self._presence.held)
-        if batch.messages or batch.events:
+        if batch.messages or batch.events or batch.tasks or batch.task_stops:
             self._bell.note()
         if written.rings:
             await self._ring()
@@ -246,10 +247,39 @@ class PostgresStore:
     async def holder(self, tenant: str, key: str) -> tuple[ExecutionId, str] | None:
         return await locks.find_holder(self._database, tenant, key)
 
-    # -- workers ----------------------------------------------------------------------------------------------------------
-    async def register(self, worker: str, *, now: int, level: int) -> None:
+    # -- tasks ------------------------------------------------------------------------------------------------------------
+    async def claim_tasks(self, worker: str, labels: Mapping[str, str], now: int, *, limit: int) -> list[Task]:
+        return await tasks.claim(self._database, self._presence, worker, labels, now, limit=limit)
+
+    async def report_tasks(self, worker: str, reports: Sequence[TaskReport]) -> list[bool]:
+        if not reports:
+            return []
         with self._storable():
-            await self._claims.register(worker, now=now, level=level)
+            answers, homes = await tasks.report(self._database, worker, reports)
+        if any(answers):
+            await self._tell(homes)
+        return answers
+
+    async def return_tasks(self, worker: str, names: Sequence[TaskName], *, due: int) -> None:
+        if names:
+            await tasks.give_back(self._database, worker, names, due)
+
+    async def held_tasks(self, worker: str) -> list[Held]:
+        return await tasks.held(self._database, worker)
+
+    async def tasks(self, executions: Collection[ExecutionId]) -> list[Task]:
+        return await tasks.find(self._database, executions)
+
+    async def left_tasks(self, executions: Collection[ExecutionId], now: int) -> list[Task]:
+        return await tasks.left(self._database, self._presence, executions, now)
+
+    async def pools(self) -> list[Pool]:
+        return await tasks.pools(self._database)
+
+    # -- workers ----------------------------------------------------------------------------------------------------------
+    async def register(self, worker: str, *, now: int, level: int, labels: Mapping[str, str] | None = None) -> None:
+        with self._storable():
+            await self._claims.register(worker, now=now, level=level, labels=labels or {})
 
     async def leave(self, worker: str) -> None:
         if await self._claims.leave(worker):

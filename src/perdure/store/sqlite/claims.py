@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import apsw
 import msgspec
 
 from perdure.errors import StoreError
 from perdure.ids import ExecutionId
+from perdure.labels import labels_from, labels_text
 from perdure.store.contract import Load, Row, Worker, read_load
 from perdure.store.sqlite.connection import SQL, Database
 from perdure.store.sqlite.presence import Presence
@@ -19,7 +20,9 @@ from perdure.store.sqlite.records import read_row
 PRIORITIES = range(1, 6)
 
 
-def register(database: Database, presence: Presence, worker: str, *, now: int, level: int) -> None:
+def register(
+    database: Database, presence: Presence, worker: str, *, now: int, level: int, labels: Mapping[str, str]
+) -> None:  # fmt: skip
     """Become known as a home, and let go what an earlier process of that name held."""
     new = not presence.holds(worker)
     try:
@@ -27,7 +30,7 @@ def register(database: Database, presence: Presence, worker: str, *, now: int, l
             presence.hold(worker)
             if new:
                 _free(database, worker)
-            database.all(SQL["save_worker"], (worker, socket.gethostname(), os.getpid(), now, level))
+            database.all(SQL["save_worker"], (worker, socket.gethostname(), os.getpid(), now, level, labels_text(labels)))
     except BaseException:
         if new and presence.holds(worker):
             presence.let_go(worker)
@@ -50,9 +53,9 @@ def workers(database: Database, presence: Presence) -> list[Worker]:
     return [
         Worker(
             worker=worker, host=host, pid=pid, started=started, level=level, alive=presence.alive(worker), heard=heard,
-            load=read_load(load),
+            load=read_load(load), labels=labels_from(labels),
         )
-        for worker, host, pid, started, level, heard, load in database.all(SQL["workers"])
+        for worker, host, pid, started, level, heard, load, labels in database.all(SQL["workers"])
     ]  # fmt: skip
 
 

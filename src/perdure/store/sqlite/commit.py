@@ -10,6 +10,7 @@ import apsw
 from perdure.ids import ExecutionId
 from perdure.store.contract import FIRST_FINAL, Batch, Blob, Committed, Event, Message, Start, Turn
 from perdure.store.shares import Halving, blob_refused, check_emitters, out_of_step, started_twice, without
+from perdure.store.sqlite import tasks
 from perdure.store.sqlite.connection import REFUSALS, SQL, Database
 from perdure.store.sqlite.events import append_events, notify, subscribe, unsubscribe
 from perdure.store.sqlite.inbox import deliver
@@ -98,6 +99,8 @@ def _write_rows(database: Database, batch: Batch, told: Sequence[Event]) -> list
         unsubscribe(database, batch.unsubscriptions)
     if batch.subscriptions:
         subscribe(database, batch.subscriptions)
+    if batch.tasks or batch.task_stops or batch.task_ends:
+        tasks.write(database, batch)
     ended = [turn for turn in batch.turns if turn.status >= FIRST_FINAL]
     if ended:
         _end(database, ended)

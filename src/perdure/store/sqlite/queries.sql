@@ -130,6 +130,91 @@ DELETE FROM locks WHERE tenant = ? AND key = ? AND execution = ? AND path = ?;
 -- Executions that have ended (one array of ids) hold no locks any more.
 DELETE FROM locks WHERE execution IN carray(?);
 
+-- name: post_task
+-- Posts a task, or its repetition in its place.
+INSERT INTO tasks
+    (execution, path, number, tenant, needs, priority, at, due, until, worker, claimed, stop, left_as, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, '', 0, '', '', ?)
+ON CONFLICT (execution, path) DO UPDATE SET
+    number = excluded.number, needs = excluded.needs, priority = excluded.priority, at = excluded.at, due = 0,
+    until = excluded.until, worker = '', claimed = 0, stop = '', left_as = '', body = excluded.body
+WHERE number < excluded.number;
+
+-- name: stop_task
+-- Says that a task shall stop, and why.
+UPDATE tasks SET stop = ? WHERE execution = ? AND path = ? AND number = ? AND stop = '';
+
+-- name: end_task
+-- Takes a task away that is wanted no more.
+DELETE FROM tasks WHERE execution = ? AND path = ? AND number = ?;
+
+-- name: task_needs
+-- All that tasks which nobody has begun need of a worker, each once.
+WITH RECURSIVE each (needs) AS (
+    SELECT min(needs) FROM tasks WHERE worker = '' AND stop = '' AND left_as = ''
+    UNION ALL
+    SELECT (SELECT min(needs) FROM tasks WHERE worker = '' AND stop = '' AND left_as = '' AND needs > each.needs)
+    FROM each WHERE each.needs IS NOT NULL
+)
+SELECT needs FROM each WHERE needs IS NOT NULL;
+
+-- name: tasks_to_begin
+-- Tasks with the given needs that may be begun, by priority, then age.
+SELECT execution, path, number, tenant, needs, priority, at, until, worker, claimed, stop, left_as, body FROM tasks
+WHERE worker = '' AND stop = '' AND left_as = '' AND needs = :needs AND due <= :now AND (until = 0 OR until > :now)
+ORDER BY priority, at LIMIT :limit;
+
+-- name: take_task
+-- A worker begins a task.
+UPDATE tasks SET worker = ?, claimed = ? WHERE execution = ? AND path = ?;
+
+-- name: finish_task
+-- Takes a task away that its worker reports of, and answers with it; one that is not its own any more stays.
+DELETE FROM tasks WHERE execution = ? AND path = ? AND number = ? AND worker = ? AND left_as = ''
+RETURNING execution, path, number;
+
+-- name: return_task
+-- A worker gives a task back that it has not begun.
+UPDATE tasks SET worker = '', claimed = 0, due = ? WHERE execution = ? AND path = ? AND number = ? AND worker = ?;
+
+-- name: held_tasks
+-- The tasks that a worker has.
+SELECT execution, path, number, stop FROM tasks WHERE worker = ? AND worker <> '';
+
+-- name: task_workers
+-- Every worker that has a task, each once.
+WITH RECURSIVE each (worker) AS (
+    SELECT min(worker) FROM tasks WHERE worker <> ''
+    UNION ALL
+    SELECT (SELECT min(worker) FROM tasks WHERE worker <> '' AND worker > each.worker) FROM each WHERE each.worker IS NOT NULL
+)
+SELECT worker FROM each WHERE worker IS NOT NULL;
+
+-- name: tasks
+-- All tasks of executions (one array of ids).
+SELECT execution, path, number, tenant, needs, priority, at, until, worker, claimed, stop, left_as, body FROM tasks
+WHERE execution IN carray(?);
+
+-- name: left_tasks
+-- Tasks of executions (one array of ids) that nobody will report of: left before, to be stopped or too late before anybody
+-- began them, or with workers (one array) that are dead.
+SELECT execution, path, number, tenant, needs, priority, at, until, worker, claimed, stop, left_as, body FROM tasks
+WHERE execution IN carray(:executions)
+  AND (left_as <> '' OR worker <> '' AND worker IN carray(:dead)
+       OR worker = '' AND (stop <> '' OR until > 0 AND until <= :now));
+
+-- name: leave_task
+-- Nobody will report of a task any more.
+UPDATE tasks SET left_as = ?, worker = '' WHERE execution = ? AND path = ?;
+
+-- name: waiting_tasks
+-- How many tasks with the given needs nobody has begun, and since when the oldest waits.
+SELECT count(*), min(at) FROM tasks WHERE worker = '' AND stop = '' AND left_as = '' AND needs = ?;
+
+-- name: remove_tasks
+-- Removes the tasks of executions (one array of ids).
+DELETE FROM tasks WHERE execution IN carray(?);
+
 -- name: accept
 -- Takes note of a message and answers with its key if it is new.
 INSERT INTO accepted (execution, source, key, tenant, at) VALUES (?, ?, ?, ?, ?)
@@ -351,9 +436,9 @@ WHERE tenant = :tenant AND type = :type AND position > :after AND +at >= :since 
 
 -- name: save_worker
 -- Makes a worker known.
-INSERT INTO workers (worker, host, pid, started, level) VALUES (?, ?, ?, ?, ?)
+INSERT INTO workers (worker, host, pid, started, level, labels) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (worker) DO UPDATE SET host = excluded.host, pid = excluded.pid, started = excluded.started, level = excluded.level,
-    load = '', heard = 0;
+    labels = excluded.labels, load = '', heard = 0;
 
 -- name: save_load
 -- What a worker is doing.
@@ -365,7 +450,7 @@ DELETE FROM workers WHERE worker = ?;
 
 -- name: workers
 -- All known workers.
-SELECT worker, host, pid, started, level, heard, load FROM workers ORDER BY worker;
+SELECT worker, host, pid, started, level, heard, load, labels FROM workers ORDER BY worker;
 
 -- name: is_home
 -- Whether a worker is the home of any execution that may go on.

@@ -18,6 +18,7 @@ FILES_MAX = 100  # files that are unlinked at once
 
 _AT_ONCE = (
     SQL["remove_snapshots"], SQL["remove_wakes"], SQL["remove_unsuccessful"], SQL["end_subscriptions"], SQL["end_locks"],
+    SQL["remove_tasks"],
 )  # fmt: skip
 _LITTLE_BY_LITTLE = (SQL["clear_inbox"], SQL["clear_accepted"])
 _BODIES = {"inbox": SQL["bodies_of_inbox"], "journal": SQL["bodies_of_journal"], "events": SQL["bodies_of_events"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -35,7 +35,7 @@ from perdure.store.contract import (
     Worker,
 )
 from perdure.store.feed import FeedLag, FeedPage, Selection
-from perdure.store.sqlite import claims, inbox, locks, records, retention
+from perdure.store.sqlite import claims, inbox, locks, records, retention, tasks
 from perdure.store.sqlite.access import Access, Threaded
 from perdure.store.sqlite.blobs import BlobFiles
 from perdure.store.sqlite.commit import commit, is_file, save_blobs_alone
@@ -43,6 +43,7 @@ from perdure.store.sqlite.connection import BUSY_TIMEOUT_MS, SQL, Database, conn
 from perdure.store.sqlite.events import publish, read_events
 from perdure.store.sqlite.feed import read_feed
 from perdure.store.sqlite.presence import Presence
+from perdure.store.tasks import Held, Pool, Task, TaskName, TaskReport
 
 REPORTS_APART = 10_000_000  # microseconds after which a load is written that has not changed
 LOOK_SECONDS = 0.01  # between two looks whether another process has written
@@ -117,7 +118,7 @@ class SqliteStore:
         if batch.blobs:
             await self._write_files(batch.blobs)
         committed = await self._access.run(commit, batch)
-        self._sent = self._sent or bool(batch.messages) or bool(batch.events)
+        self._sent = self._sent or bool(batch.messages or batch.events or batch.tasks or batch.task_stops)
         return committed
 
     # -- executions -------------------------------------------------------------------------------------------------------
@@ -253,10 +254,37 @@ class SqliteStore:
         async with self._access:
             return locks.find_holder(self._database, tenant, key)
 
-    # -- workers ----------------------------------------------------------------------------------------------------------
-    async def register(self, worker: str, *, now: int, level: int) -> None:
+    # -- tasks ------------------------------------------------------------------------------------------------------------
+    async def claim_tasks(self, worker: str, labels: Mapping[str, str], now: int, *, limit: int) -> list[Task]:
+        return await self._access.run(tasks.claim, self._presence, worker, labels, now, limit=limit)
+
+    async def report_tasks(self, worker: str, reports: Sequence[TaskReport]) -> list[bool]:
+        answers = await self._access.run(tasks.report, worker, reports)
+        self._sent = self._sent or any(answers)
+        return answers
+
+    async def return_tasks(self, worker: str, names: Sequence[TaskName], *, due: int) -> None:
+        await self._access.run(tasks.give_back, worker, names, due)
+
+    async def held_tasks(self, worker: str) -> list[Held]:
         async with self._access:
-            claims.register(self._database, self._presence, worker, now=now, level=level)
+            return tasks.held(self._database, worker)
+
+    async def tasks(self, executions: Collection[ExecutionId]) -> list[Task]:
+        async with self._access:
+            return tasks.find(self._database, executions)
+
+    async def left_tasks(self, executions: Collection[ExecutionId], now: int) -> list[Task]:
+        return await self._access.run(tasks.left, self._presence, executions, now)
+
+    async def pools(self) -> list[Pool]:
+        async with self._access:
+            return tasks.pools(self._database)
+
+    # -- workers ----------------------------------------------------------------------------------------------------------
+    async def register(self, worker: str, *, now: int, level: int, labels: Mapping[str, str] | None = None) -> None:
+        async with self._access:
+            claims.register(self._database, self._presence, worker, now=now, level=level, labels=labels or {})
             self._database.lengthen_log()
 
     async def leave(self, worker: str) -> None:

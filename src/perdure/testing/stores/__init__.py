@@ -18,9 +18,10 @@ from perdure.testing.stores.records import Records
 from perdure.testing.stores.refusals import Refusals
 from perdure.testing.stores.retention import Retention
 from perdure.testing.stores.sharing import Sharing
+from perdure.testing.stores.tasks import Tasks
 
 
-class StoreSuite(Commits, Refusals, Claims, Inboxes, Events, Locks, Records, Feed, Retention):
+class StoreSuite(Commits, Refusals, Claims, Inboxes, Events, Locks, Tasks, Records, Feed, Retention):
     """Every promise of `perdure.store.contract` that one process can see."""
 
 

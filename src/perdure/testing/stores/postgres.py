@@ -18,7 +18,7 @@ Sql = Callable[..., list[Any]]
 
 _WRITTEN = (
     "executions", "wakes", "keys", "journal", "snapshots", "inbox", "accepted", "definitions", "blobs", "events",
-    "subscriptions", "locks", "workers", "leftovers", "leases", "removals",
+    "subscriptions", "locks", "workers", "leftovers", "leases", "removals", "tasks",
 )  # fmt: skip
 _FULL = """
 CREATE FUNCTION perdure.is_full() RETURNS trigger LANGUAGE plpgsql AS $$

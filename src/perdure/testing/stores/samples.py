@@ -21,6 +21,7 @@ from perdure.store.contract import (
     Subscription,
     Turn,
 )
+from perdure.store.tasks import Task, TaskName, TaskReport
 
 NOW = 1_790_000_000_000_000
 SECOND = 1_000_000
@@ -74,6 +75,21 @@ def a_subscription(execution: ExecutionId, type: str = "order.paid", **changes: 
 def a_lock(execution: ExecutionId, key: str = "till", path: str = "pay", **changes: Any) -> LockClaim:
     given: dict[str, Any] = {"tenant": TENANT}
     return LockClaim(key=key, execution=execution, path=path, **given | changes)
+
+
+def a_task(execution: ExecutionId, path: str = "work", **changes: Any) -> Task:
+    given: dict[str, Any] = {
+        "number": 4, "tenant": TENANT, "needs": "gpu=true", "priority": 3, "at": NOW, "body": b"run",
+    }  # fmt: skip
+    return Task(execution=execution, path=path, **given | changes)
+
+
+def a_name(execution: ExecutionId, path: str = "work", number: int = 4) -> TaskName:
+    return TaskName(execution=execution, path=path, number=number)
+
+
+def a_report(execution: ExecutionId, path: str = "work", number: int = 4) -> TaskReport:
+    return TaskReport(execution=execution, path=path, number=number, at=NOW, body=b"result")
 
 
 def a_blob(body: bytes, tenant: str = TENANT) -> Blob:
