@@ -255,9 +255,12 @@ def test_rule_53_a_lost_attempt_is_ambiguous(crashed: bool) -> None:
 
 
 def test_rule_53_an_attempt_that_never_began_is_repeated() -> None:
-    """Its worker drained before it started: that is definite, and the attempt goes elsewhere."""
+    """Its worker drained before it started: that is definite, and the attempt goes to the next home."""
     play = once()
     play.take(play.result("a", outcome="stopped", started=0, finished=play.now))
+    assert play.state("a") == "running"
+    assert [run.token.attempt for run in play.runs()] == [1]  # not to the one that is stopping
+    play.crash()
     assert play.state("a") == "running"
     assert [run.token.attempt for run in play.runs()] == [1, 1]
 

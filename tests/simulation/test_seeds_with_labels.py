@@ -49,5 +49,5 @@ def test_rule_65_whatever_goes_wrong_nothing_is_lost_and_nothing_repeated(first:
 def test_rule_66_what_overflows_is_neither_lost_nor_repeated(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that take themselves for full, and others for idle: every effect is left to somebody, the home among them."""
     monkeypatch.setattr(Elsewhere, "overflows", lambda elsewhere: elsewhere._takes)
-    lived = [live(seed, definition_of(seed)) for seed in range(first, first + AT_ONCE)]
+    lived = [live(seed, definition_of(seed), labels=({}, {}, {})) for seed in range(first, first + AT_ONCE)]
     assert [(each.seed, each.wrong) for each in lived if each.wrong] == []

@@ -86,7 +86,7 @@ class Turns:
                 return
             if self._turn is None:
                 self._turn = self._home.begin_turn()
-                self._gather_first(self._turn)
+                self._gather(self._turn, most=self._half() if self._store.commits_apart else 0)
             begun = await self._home.write(self._turn)
             self._turn, self._following = self._following, None
             if self._turn is None and (begun or self._dirty):
@@ -115,15 +115,15 @@ class Turns:
             self._following = following
         return written.result()
 
-    def _gather_first(self, turn: Gathering) -> None:
-        """Step what has arrived, or the half of it."""
+    def _half(self) -> int:
+        """How many of those that something arrived for a turn takes, where others may be stepped while it is written; 0: all."""
         ready = len(self._dirty)
-        halved = self._store.commits_apart and ready > HALVED_MIN and self._waiting < LOOP_SHARE * self._stepping
-        self._gather(turn, most=ready // 2 if halved else ready)
+        return ready // 2 if ready > HALVED_MIN and self._waiting < LOOP_SHARE * self._stepping else 0
 
     def _gather(self, turn: Gathering, *, most: int = 0, beside: Gathering | None = None) -> None:
         """Step what has arrived, each execution once, and `most` of them (0: all); those in the turn `beside` wait for it."""
-        begin, before = self._clock.monotonic(), len(turn.stepped)
+        measured = self._store.commits_apart
+        begin, before = self._clock.monotonic() if measured else 0.0, len(turn.stepped)
         dirty, self._dirty = self._dirty, {}
         for id_, hot in dirty.items():
             if self._hot.get(id_) is not hot:
@@ -135,5 +135,5 @@ class Turns:
                 turn.step(hot)
             except Exception as error:  # noqa: BLE001 - a fault of ours in one execution must not stop the others
                 self._home.set_aside(hot, error)
-        if len(turn.stepped) - before > HALVED_MIN // 2:
+        if measured and len(turn.stepped) - before > HALVED_MIN // 2:
             self._stepping = self._clock.monotonic() - begin
