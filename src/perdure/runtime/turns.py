@@ -116,7 +116,7 @@ class Turns:
         return written.result()
 
     def _half(self) -> int:
-        """How many of those that something arrived for a turn takes, where others may be stepped while it is written; 0: all."""
+        """How many of those that something arrived for a turn takes, so that others are stepped while it is written; 0: all."""
         ready = len(self._dirty)
         return ready // 2 if ready > HALVED_MIN and self._waiting < LOOP_SHARE * self._stepping else 0
 
