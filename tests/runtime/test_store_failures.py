@@ -14,7 +14,7 @@ from perdure.ids import ExecutionId
 from perdure.operations.verification import Verification
 from perdure.runtime.hot import Outcome
 from perdure.runtime.patience import BUSY_MAX
-from perdure.store.contract import Batch, Committed, Store
+from perdure.store.contract import Batch, Committed, ExecutionsRefused, Store
 from perdure.testing.world import Process, World, act, pass_time, workflow_of
 
 WORK = workflow_of(
@@ -184,3 +184,20 @@ def poison(world: World, execution: ExecutionId) -> None:
         "SELECT execution, seq + 1, 1, 0, 1, tenant, x'80' FROM executions WHERE execution = ?",
         (execution,),
     )
+
+
+def test_what_is_refused_of_an_execution_that_is_here_no_more_stops_no_other() -> None:
+    """It was dropped while its turn was written; the home goes on with all that it has."""
+    world = World()
+
+    async def main(process: Process) -> Outcome:
+        commit = process.store.commit
+
+        async def refused(batch: Batch) -> Committed:
+            process.store.commit = commit  # type: ignore[method-assign]  # only once
+            raise ExecutionsRefused({ExecutionId(bytes(16)): "it is not here"}, await commit(batch))
+
+        process.store.commit = refused  # type: ignore[method-assign]  # only this commit
+        return await process.result(await process.start(world.read(workflow_of({"a": act(gives=1)}, output="${ nodes.a }"))))
+
+    assert world.live(main).output == 1

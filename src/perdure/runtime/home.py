@@ -274,7 +274,8 @@ class Home:
         except ExecutionsRefused as refused:
             self._busy, committed = 0, refused.committed
             for execution, reason in refused.refused.items():
-                self.set_aside(self._hot[execution], PerdureError(reason))
+                if execution in self._hot:  # it may have been dropped while this was written
+                    self.set_aside(self._hot[execution], PerdureError(reason))
         except StoreError as error:
             committed, stepped = await self._commit_failed(stepped, batch, error)
         else:

@@ -394,10 +394,6 @@ JOIN perdure.locks AS l ON l.tenant = g.tenant AND l.key = g.key;
 DELETE FROM perdure.locks AS l USING unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) AS g (tenant, key, execution, path)
 WHERE l.tenant = g.tenant AND l.key = g.key AND l.execution = g.execution AND l.path = g.path;
 
--- name: tenants
--- The tenants of these executions.
-SELECT execution, tenant FROM perdure.executions WHERE execution = ANY($1::bytea[]);
-
 -- name: keyed
 -- What an idempotency key stands for.
 SELECT execution, fingerprint FROM perdure.keys WHERE tenant = $1 AND workflow = $2 AND key = $3;
